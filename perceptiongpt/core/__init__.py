@@ -1,0 +1,1 @@
+"""Tensors and geometry: true for any model with tokens. Imports nothing else of this package."""

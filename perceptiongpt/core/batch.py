@@ -1,0 +1,55 @@
+"""The contract between data and model: what a batch is, what comes out of a forward pass.
+
+B batch rows, T tokens, V vocabulary, N regions of the whole batch in reading order, S side of a mask,
+h w the mask decoder's map. Boxes are cxcywh in 0..1 of the canvas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One padded batch; regions are flat, `owner` says whose they are."""
+
+    input_ids: Tensor  # long [B, T]
+    attention_mask: Tensor  # long [B, T]
+    labels: Tensor  # long [B, T], -100 where nothing is supervised
+    pixels: dict[str, Tensor]  # what the host's vision tower takes; empty for a batch of text alone
+    boxes: Tensor  # float32 [N, 4] cxcywh in 0..1
+    masks: Tensor  # float32 [N, S, S] in 0..1, of the whole canvas
+    points: Tensor  # float32 [N, 2] x, y in 0..1
+    has_box: Tensor  # bool [N]
+    has_mask: Tensor  # bool [N]
+    has_point: Tensor  # bool [N]
+    asked: Tensor  # bool [N]: shown by the user; written, never scored
+    owner: Tensor  # long [N]: row of the batch
+
+    def to(self, device: torch.device | str) -> Batch:
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        pixels = {k: v.to(device) for k, v in moved.pop("pixels").items()}
+        return replace(self, pixels=pixels, **{k: v.to(device) for k, v in moved.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """What the decoders say of N regions."""
+
+    boxes: Tensor  # float32 [N, 4] cxcywh in 0..1
+    masks: Tensor  # float32 [N, h, w] logits
+    points: Tensor  # float32 [N, cells_h, cells_w] logits over the language model's image cells
+    scores: Tensor  # float32 [N] logits of presence times quality
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What a training forward returns; `regions` are the asked-for ones only, in the batch's order."""
+
+    logits: Tensor  # [P, V + new] at the P supervised places
+    targets: Tensor  # long [P]
+    regions: Regions
+    cycle: dict[str, Tensor]  # reconstructions of the given regions by decode(encode(region))

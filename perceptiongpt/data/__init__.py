@@ -1,0 +1,1 @@
+"""Files, data-set fields, phrases and padding. Knows nothing of hidden states."""
