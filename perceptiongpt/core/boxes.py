@@ -1,0 +1,67 @@
+"""Boxes as numbers: two formats, areas, overlaps.
+
+Every function works on the last dimension (4 numbers), in float32, in whatever unit comes in (pixels or 0..1).
+Knows nothing of pictures (core.canvas) nor of what a wrong box costs (core.losses).
+N, M rows of boxes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Under this area a box is a line or a point: a ratio of two such areas says nothing, and its gradient would explode.
+NO_AREA = 1e-12
+
+
+def xyxy_to_cxcywh(xyxy: Tensor) -> Tensor:
+    """[..., 4] corners to [..., 4] centre and size, float32."""
+    x0, y0, x1, y1 = xyxy.float().unbind(-1)
+    return torch.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], -1)
+
+
+def cxcywh_to_xyxy(cxcywh: Tensor) -> Tensor:
+    """[..., 4] centre and size to [..., 4] corners, float32."""
+    cx, cy, w, h = cxcywh.float().unbind(-1)
+    return torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], -1)
+
+
+def area_xyxy(xyxy: Tensor) -> Tensor:
+    """[..., 4] to areas [...], float32; an inverted box has area 0."""
+    x0, y0, x1, y1 = xyxy.float().unbind(-1)
+    return (x1 - x0).clamp(min=0) * (y1 - y0).clamp(min=0)
+
+
+def iou_xyxy(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union row by row: [..., 4] and [..., 4] to [...], float32; 0 where neither has an area."""
+    intersection, union = _overlap(a.float(), b.float())
+    return _ratio(intersection, union)
+
+
+def pairwise_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
+    """Intersection over union of every pair: [N, 4] and [M, 4] to [N, M], float32."""
+    return iou_xyxy(a_xyxy[:, None, :], b_xyxy[None, :, :])
+
+
+def giou_xyxy(a: Tensor, b: Tensor) -> Tensor:
+    """Generalised IoU row by row, in -1..1: [..., 4] and [..., 4] to [...], float32.
+
+    IoU - (hull - union) / hull, the hull being the smallest box around both (Rezatofighi et al., CVPR 2019).
+    Degenerate rows stay finite, and so do their gradients: a ratio over no area counts as 0.
+    """
+    a, b = a.float(), b.float()
+    intersection, union = _overlap(a, b)
+    hull = area_xyxy(torch.cat([torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])], -1))
+    return _ratio(intersection, union) - _ratio(hull - union, hull)
+
+
+def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    inner = torch.cat([torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])], -1)
+    intersection = area_xyxy(inner)
+    return intersection, area_xyxy(a) + area_xyxy(b) - intersection
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    there = whole > NO_AREA
+    # Both branches must be finite: the gradient of torch.where is 0 * inf = NaN otherwise.
+    return torch.where(there, part, 0.0) / torch.where(there, whole, 1.0)
