@@ -1,0 +1,56 @@
+"""Read a vector out of a token's place; write a vector into a token's place.
+
+Knows tensors and places only: neither what a token means nor what is written. Every off-by-one of this family of
+models lives here (`papers.md` 1.2: the state *before* `<vis>` predicts it; at `<vis>` the input already is the region).
+
+B batch rows, T tokens, D width, N places in reading order (row by row, left to right).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def places(input_ids: Tensor, token_id: int) -> Tensor:
+    """Where a token stands, in reading order: bool [B, T]."""
+    return input_ids == token_id
+
+
+def owner(slot: Tensor) -> Tensor:
+    """The batch row of each place of `slot` (bool [B, T]): long [N]."""
+    return slot.nonzero()[:, 0]
+
+
+def before(slot: Tensor) -> Tensor:
+    """The places whose states predict the tokens at `slot`: bool [B, T] shifted one to the left.
+
+    Raises ValueError when a row's first token is in `slot`: nothing stands before it.
+    """
+    if bool(slot[:, 0].any()):
+        rows = slot[:, 0].nonzero()[:, 0].tolist()
+        raise ValueError(f"rows {rows} begin with the token, so no state predicts it; put a token before it")
+    return torch.cat([slot[:, 1:], torch.zeros_like(slot[:, :1])], dim=1)
+
+
+def read(states: Tensor, slot: Tensor) -> Tensor:
+    """The vectors of `states` [B, T, D] at `slot` (bool [B, T]), in reading order: [N, D]."""
+    if states.shape[:2] != slot.shape:
+        raise ValueError(f"states of {tuple(states.shape[:2])} places, slot of {tuple(slot.shape)}; they must agree")
+    return states[slot]
+
+
+def write(states: Tensor, slot: Tensor, vectors: Tensor) -> Tensor:
+    """A copy of `states` [B, T, D] with `vectors` [N, D] at `slot` (bool [B, T]), in reading order.
+
+    Counts before it scatters: a wrong number of vectors raises ValueError naming both numbers.
+    """
+    if states.shape[:2] != slot.shape:
+        raise ValueError(f"states of {tuple(states.shape[:2])} places, slot of {tuple(slot.shape)}; they must agree")
+    count = int(slot.sum())
+    if vectors.shape != (count, states.shape[-1]):
+        raise ValueError(
+            f"{vectors.shape[0]} vectors of width {vectors.shape[-1]} for {count} places of width {states.shape[-1]}; "
+            "give one vector for each place"
+        )
+    return states.masked_scatter(slot.unsqueeze(-1), vectors.to(states.dtype))

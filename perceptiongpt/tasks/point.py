@@ -1,0 +1,57 @@
+"""A point as a vector, and a vector as a place: which cell of the picture the language model means.
+
+The decoder is what breaks the plateau of small models (`design.md` 7): logits over the image's cells are the match of
+the state with the very tokens that the language model read. Points are x, y in 0..1 of the canvas.
+
+N regions, D width of the language model, I image cells.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from perceptiongpt.tasks.positions import fourier, grid_xy
+
+
+class PointEncoder(nn.Module):
+    """Points [N, 2] -> [N, width]."""
+
+    def __init__(self, width: int, hidden: int = 128, bands: int = 6) -> None:
+        super().__init__()
+        self.bands = bands
+        self.mlp = nn.Sequential(nn.Linear(2 + 4 * bands, hidden), nn.ReLU(), nn.Linear(hidden, width))
+
+    def forward(self, points_xy: Tensor) -> Tensor:
+        return self.mlp(torch.cat([points_xy, fourier(points_xy, self.bands)], dim=-1))
+
+
+class PointDecoder(nn.Module):
+    """States [N, D] against each region's image cells [N, I, D] -> logits [N, I]."""
+
+    def __init__(self, width: int, hidden: int = 256) -> None:
+        super().__init__()
+        self.query = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden)
+        )
+        self.key = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden))
+
+    def forward(self, states: Tensor, cells: Tensor) -> Tensor:
+        query = self.query(states)  # [N, H]
+        return torch.einsum("nh,nih->ni", query, cells) / math.sqrt(query.shape[-1])
+
+
+def expected_xy(logits: Tensor, height: int, width: int) -> Tensor:
+    """The mean place under the cells' softmax: logits [N, height * width] -> [N, 2] of x, y in 0..1."""
+    return logits.softmax(-1) @ grid_xy(height, width, logits.device)
+
+
+def best_xy(logits: Tensor, height: int, width: int) -> Tensor:
+    """The centre of gravity around the best cell, one cell each way: logits [N, height * width] -> [N, 2]."""
+    grid = grid_xy(height, width, logits.device)
+    peak = grid[logits.argmax(-1)]  # [N, 2]
+    reach = torch.tensor([1.5 / width, 1.5 / height], device=logits.device)
+    near = ((grid[None] - peak[:, None]).abs() < reach).all(-1)  # [N, I]
+    return logits.masked_fill(~near, float("-inf")).softmax(-1) @ grid

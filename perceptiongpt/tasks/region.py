@@ -1,0 +1,87 @@
+"""A whole region as one vector, and a vector as a whole region: box, mask, point and score together.
+
+Encoders above, decoders below; their round trip is a loss (`cycle`) and a test. Knows no tokens of a language model:
+it is given states and gives vectors back.
+
+B pictures, N regions, K states a region, D width of the language model, C width of the decoders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from perceptiongpt.core.batch import Regions
+from perceptiongpt.tasks.box import BoxDecoder, BoxEncoder
+from perceptiongpt.tasks.mask import MaskDecoder, MaskEncoder, PreparedMap
+from perceptiongpt.tasks.point import PointDecoder, PointEncoder, expected_xy
+from perceptiongpt.tasks.score import ScoreDecoder
+
+
+class RegionEncoder(nn.Module):
+    """Boxes, masks and points -> one vector [N, D] a region, at the norm of the host's own embedding rows.
+
+    encode(region) = encode(box) + encode(mask) + encode(point), over the parts that the region has.
+    """
+
+    def __init__(self, width: int, row_norm: float) -> None:
+        super().__init__()
+        self.box, self.mask, self.point = BoxEncoder(width), MaskEncoder(width), PointEncoder(width)
+        self.norm = nn.RMSNorm(width)
+        self.scale = row_norm / width**0.5  # an RMS-normed vector has norm sqrt(D)
+
+    def forward(self, boxes: Tensor, masks: Tensor, points: Tensor, has: Tensor) -> Tensor:
+        """boxes [N, 4], masks [N, S, S], points [N, 2]; `has` bool [N, 3] says which of box, mask, point are there."""
+        use = has.to(torch.float32)
+        total = self.box(boxes) * use[:, :1] + self.mask(masks) * use[:, 1:2] + self.point(points) * use[:, 2:]
+        return self.norm(total) * self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPicture:
+    """What the decoders need of B pictures, computed once a picture and kept."""
+
+    map: PreparedMap
+    cell_keys: Tensor  # [B, hc * wc, H]
+    cells_hw: tuple[int, int]
+
+    def pick(self, rows: Tensor) -> PreparedPicture:
+        """The pictures at `rows` (long [R]); a picture may be picked several times."""
+        return PreparedPicture(self.map.pick(rows), self.cell_keys[rows], self.cells_hw)
+
+
+class RegionDecoder(nn.Module):
+    """States [N, K, D] and prepared pictures -> Regions: the same states feed point, box, mask and score."""
+
+    def __init__(self, width: int, feature_width: int, decoder_width: int = 192, depth: int = 2) -> None:
+        super().__init__()
+        self.point = PointDecoder(width)
+        self.state = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, decoder_width))
+        self.queries = nn.Parameter(torch.randn(3, decoder_width) * 0.5)  # score, box, mask
+        self.mask = MaskDecoder(feature_width, width, decoder_width, depth)
+        self.box = BoxDecoder(decoder_width)
+        self.score = ScoreDecoder(decoder_width)
+
+    def prepare(self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None) -> PreparedPicture:
+        """A fused vision map [B, F, h, w] and the language model's own cells [B, D, hc, wc] -> PreparedPicture."""
+        keys = self.point.key(cells.float().flatten(2).transpose(1, 2))
+        hw = (cells.shape[-2], cells.shape[-1])
+        return PreparedPicture(self.mask.prepare(feature_map, cells, valid), keys, hw)
+
+    def forward(self, states: Tensor, prepared: PreparedPicture, owner: Tensor) -> Regions:
+        """states [N, K, D], owner long [N] into the prepared pictures."""
+        states = states.float()
+        hc, wc = prepared.cells_hw
+        points = self.point(states.mean(1), prepared.cell_keys[owner])  # [N, hc * wc]
+        heat = points.softmax(-1)
+        heat = (heat / heat.amax(-1, keepdim=True)).unflatten(-1, (hc, wc)).unsqueeze(1)
+        heat = F.interpolate(heat, prepared.map.hw, mode="bilinear", align_corners=False).flatten(1)
+        tokens = torch.cat([self.state(states), self.queries.expand(len(states), -1, -1)], dim=1)
+        tokens = torch.cat([tokens[:, :-3], tokens[:, -3:] + tokens[:, :1]], dim=1)  # each task starts from the state
+        tokens, masks = self.mask(tokens, prepared.map, owner, heat)
+        reference = expected_xy(points, hc, wc)
+        boxes = self.box(tokens[:, -2], reference)
+        return Regions(boxes, masks, points.unflatten(-1, (hc, wc)), self.score(tokens[:, -3]))

@@ -1,0 +1,62 @@
+"""Laws of reading and writing places."""
+
+import pytest
+import torch
+
+from perceptiongpt.core import slots
+
+VIS = 7
+
+
+def ids(*rows):
+    return torch.tensor(rows)
+
+
+def test_what_is_written_is_read_back():
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(3, 9, 5, generator=generator)
+    slot = torch.rand(3, 9, generator=generator) > 0.6
+    vectors = torch.randn(int(slot.sum()), 5, generator=generator)
+    written = slots.write(states, slot, vectors)
+    assert torch.equal(slots.read(written, slot), vectors)
+    assert torch.equal(written[~slot], states[~slot])
+
+
+def test_writing_changes_nothing_it_was_given():
+    states = torch.zeros(1, 3, 2)
+    slots.write(states, torch.tensor([[False, True, False]]), torch.ones(1, 2))
+    assert torch.equal(states, torch.zeros(1, 3, 2))
+
+
+def test_a_wrong_count_names_both_numbers():
+    slot = slots.places(ids([1, VIS, VIS]), VIS)
+    with pytest.raises(ValueError, match=r"3 vectors .* 2 places"):
+        slots.write(torch.zeros(1, 3, 4), slot, torch.zeros(3, 4))
+
+
+def test_the_state_before_is_the_one_that_predicts():
+    input_ids = ids([1, 2, VIS, 3, VIS], [1, VIS, VIS, 4, 5])
+    slot = slots.places(input_ids, VIS)
+    states = torch.arange(10).reshape(2, 5, 1).float()
+    assert slots.read(states, slots.before(slot)).flatten().tolist() == [1, 3, 5, 6]
+    assert slots.owner(slot).tolist() == [0, 0, 1, 1]
+    assert slots.owner(slots.before(slot)).tolist() == [0, 0, 1, 1]
+
+
+def test_a_row_that_begins_with_the_token_is_refused():
+    with pytest.raises(ValueError, match=r"rows \[1\]"):
+        slots.before(slots.places(ids([1, VIS], [VIS, 1]), VIS))
+
+
+def test_gradients_flow_to_what_was_written_and_stop_at_what_it_replaced():
+    states = torch.ones(1, 3, 2, requires_grad=True)
+    vectors = torch.ones(1, 2, requires_grad=True)
+    slots.write(states, torch.tensor([[False, True, False]]), vectors).sum().backward()
+    assert states.grad[0, :, 0].tolist() == [1, 0, 1]
+    assert vectors.grad.tolist() == [[1, 1]]
+
+
+def test_no_places_means_no_vectors():
+    slot = slots.places(ids([1, 2]), VIS)
+    assert slots.read(torch.zeros(1, 2, 4), slot).shape == (0, 4)
+    assert slots.write(torch.zeros(1, 2, 4), slot, torch.zeros(0, 4)).shape == (1, 2, 4)
