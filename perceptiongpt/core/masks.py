@@ -70,7 +70,7 @@ def polygons_to_mask(polygons: Sequence[Any], hw: tuple[int, int], limit_pixels:
     if not flat:
         return np.zeros((h, w), bool)
     rles = coco_mask.frPyObjects([p.ravel().tolist() for p in flat], h, w)
-    return coco_mask.decode(coco_mask.merge(rles)).astype(bool)
+    return decode_rle(coco_mask.merge(rles), limit_pixels)
 
 
 def mask_to_polygons(mask: np.ndarray) -> list[list[float]]:

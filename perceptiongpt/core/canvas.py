@@ -1,0 +1,176 @@
+"""The one border between pixels of the original picture and the model's canvas.
+
+Outside: xyxy in absolute pixels, masks bool [H, W]. Inside: cxcywh in 0..1 of the canvas, maps over the whole canvas.
+Knows nothing of files (data.picture) nor of any model. N regions; h w the size of a map over the canvas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from perceptiongpt.core.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+
+# The mean colour of ImageNet: about zero after the usual normalisation, so the padding says nothing.
+PADDING = (124, 116, 104)
+# Pixels of a mask computed at once on its way out: 16 MiB of float32.
+CHUNK_PIXELS = 4_194_304
+
+Four = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """How a picture of `size_wh` pixels lies on the model's canvas.
+
+    "pad": scaled to fit a square of `side`, lying at the top left, the rest padded; "squeeze": stretched to the square;
+    "free": stretched to `free_wh`, the size that a host of dynamic resolution chose (see `Canvas.free`).
+    Raises ValueError for sizes that are not positive ints and for a mode that does not exist.
+    """
+
+    size_wh: tuple[int, int]
+    side: int
+    mode: Literal["pad", "squeeze", "free"] = "pad"
+    free_wh: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("pad", "squeeze", "free"):
+            raise ValueError(f"canvas mode {self.mode!r} does not exist; choose pad, squeeze or free")
+        if (self.free_wh is None) == (self.mode == "free"):
+            raise ValueError(f"canvas mode {self.mode!r} with free_wh {self.free_wh}; use Canvas.free for a free view")
+        for name, values in (("size_wh", self.size_wh), ("side", (self.side,)), ("free_wh", self.free_wh or (1, 1))):
+            if any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1 for v in values):
+                raise ValueError(f"canvas {name} is {getattr(self, name)}; wanted ints of at least 1")
+        if len(self.size_wh) != 2 or len(self.free_wh or (1, 1)) != 2:
+            raise ValueError(f"canvas of size_wh {self.size_wh}, free_wh {self.free_wh}; wanted (width, height)")
+
+    @classmethod
+    def free(cls, size_wh: tuple[int, int], view_wh: tuple[int, int]) -> Canvas:
+        """A canvas that is the whole picture resized to `view_wh`, square or not."""
+        return cls(tuple(size_wh), max(view_wh), "free", tuple(view_wh))
+
+    @property
+    def view_wh(self) -> tuple[int, int]:
+        """The size of the model's view in its pixels."""
+        return self.free_wh or (self.side, self.side)
+
+    @property
+    def content_wh(self) -> tuple[int, int]:
+        """The part of the view that the picture covers, in the view's pixels, from the top left."""
+        if self.mode != "pad":
+            return self.view_wh
+        width, height = self.size_wh
+        longest = max(width, height)
+        return max(1, round(width * self.side / longest)), max(1, round(height * self.side / longest))
+
+    @property
+    def reach_xy(self) -> tuple[float, float]:
+        """The part of the canvas that the picture covers, in 0..1."""
+        return self.content_wh[0] / self.view_wh[0], self.content_wh[1] / self.view_wh[1]
+
+    def view(self, picture: Image.Image) -> Image.Image:
+        """The model's view of an RGB picture of `size_wh` (bicubic, antialiased)."""
+        if picture.size != tuple(self.size_wh) or picture.mode != "RGB":
+            raise ValueError(f"picture is {picture.mode} {picture.size}; this canvas wants RGB {tuple(self.size_wh)}")
+        content = picture.resize(self.content_wh, Image.Resampling.BICUBIC)
+        if self.content_wh == self.view_wh:
+            return content
+        view = Image.new("RGB", self.view_wh, PADDING)
+        view.paste(content, (0, 0))
+        return view
+
+    def point_in(self, point: tuple[float, float]) -> tuple[float, float]:
+        """(x, y) in pixels to (x, y) in 0..1 of the canvas."""
+        (width, height), (reach_x, reach_y) = self.size_wh, self.reach_xy
+        return point[0] / width * reach_x, point[1] / height * reach_y
+
+    def point_out(self, point: tuple[float, float]) -> tuple[float, float]:
+        """(x, y) in 0..1 of the canvas to (x, y) in pixels, clipped to the picture."""
+        (width, height), (reach_x, reach_y) = self.size_wh, self.reach_xy
+        x, y = point[0] / reach_x * width, point[1] / reach_y * height
+        return min(max(x, 0.0), float(width)), min(max(y, 0.0), float(height))
+
+    def box_in(self, xyxy: Four) -> Four:
+        """A box xyxy in pixels to cxcywh in 0..1 of the canvas."""
+        (x0, y0), (x1, y1) = self.point_in((xyxy[0], xyxy[1])), self.point_in((xyxy[2], xyxy[3]))
+        return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
+
+    def box_out(self, cxcywh: Four) -> Four:
+        """A box cxcywh in 0..1 of the canvas to xyxy in pixels, clipped to the picture."""
+        cx, cy, w, h = cxcywh
+        return *self.point_out((cx - w / 2, cy - h / 2)), *self.point_out((cx + w / 2, cy + h / 2))
+
+    def boxes_in(self, xyxy: Tensor) -> Tensor:
+        """`box_in` of N boxes: [N, 4] in pixels to float32 [N, 4]."""
+        return xyxy_to_cxcywh(xyxy.float() / self._scale(xyxy))
+
+    def boxes_out(self, cxcywh: Tensor) -> Tensor:
+        """`box_out` of N boxes: [N, 4] to float32 [N, 4] xyxy in pixels, clipped to the picture."""
+        xyxy = cxcywh_to_xyxy(cxcywh) * self._scale(cxcywh)
+        limit = torch.tensor([*self.size_wh, *self.size_wh], dtype=torch.float32, device=cxcywh.device)
+        return torch.minimum(xyxy.clamp(min=0), limit)
+
+    def mask_in(self, mask: np.ndarray, side: int) -> np.ndarray:
+        """A mask bool [H, W] of the picture as float32 [side, side] over the whole canvas: the share of each cell."""
+        width, height = self.size_wh
+        if mask.shape != (height, width) or mask.dtype != np.bool_:
+            raise ValueError(f"mask has shape {mask.shape}, dtype {mask.dtype}; this canvas wants bool {height, width}")
+        rows = _shares(height, self.reach_xy[1], side)  # [side, H]
+        columns = _shares(width, self.reach_xy[0], side)  # [side, W]
+        strips = np.zeros((side, width), np.float32)
+        for cell, weights in enumerate(rows):  # one strip of pixels at a time: a picture is never held as floats
+            touched = np.flatnonzero(weights)
+            if len(touched):
+                strip = slice(touched[0], touched[-1] + 1)
+                strips[cell] = weights[strip] @ mask[strip].astype(np.float32)
+        return np.clip(strips @ columns.T, 0.0, 1.0)
+
+    def mask_out(self, logits: Tensor | np.ndarray, threshold: float = 0.0) -> np.ndarray:
+        """Logits [h, w] over the whole canvas as a mask bool [H, W] of the picture: interpolated first, then cut."""
+        return self.masks_out(torch.as_tensor(logits)[None], threshold)[0]
+
+    @torch.no_grad()
+    def masks_out(self, logits: Tensor, threshold: float = 0.0) -> np.ndarray:
+        """`mask_out` of N maps: [N, h, w] to bool [N, H, W], with no more than a few megabytes of floats at once."""
+        if logits.ndim != 3 or 0 in logits.shape[1:]:
+            raise ValueError(f"logits have shape {tuple(logits.shape)}; wanted [N, h, w]")
+        (width, height), (reach_x, reach_y) = self.size_wh, self.reach_xy
+        count, h, w = logits.shape
+        left, right, part_x = _neighbours(width, reach_x, w, logits.device)
+        upper, lower, part_y = _neighbours(height, reach_y, h, logits.device)
+        masks = np.empty((count, height, width), bool)
+        step = max(1, CHUNK_PIXELS // width)
+        for n in range(count):
+            wide = torch.lerp(logits[n].float()[:, left], logits[n].float()[:, right], part_x)  # [h, W]
+            for top in range(0, height, step):
+                rows = slice(top, top + step)
+                fine = torch.lerp(wide[upper[rows]], wide[lower[rows]], part_y[rows, None])
+                masks[n, rows] = (fine > threshold).cpu().numpy()
+        return masks
+
+    def _scale(self, like: Tensor) -> Tensor:
+        """Pixels of the picture in one canvas, float32 [4], for x, y, x, y."""
+        scale = [size / reach for size, reach in zip(self.size_wh, self.reach_xy, strict=True)]
+        return torch.tensor(scale * 2, dtype=torch.float32, device=like.device)
+
+
+def _shares(pixels: int, reach: float, cells: int) -> np.ndarray:
+    """Float32 [cells, pixels]: how much of each cell each pixel covers, along one axis."""
+    edges = np.arange(pixels + 1) / pixels * reach * cells  # of the pixels, in cells
+    cell = np.arange(cells)[:, None]
+    covered = np.minimum(edges[1:], cell + 1) - np.maximum(edges[:-1], cell)
+    return np.clip(covered, 0, None).astype(np.float32)
+
+
+def _neighbours(pixels: int, reach: float, cells: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """For each pixel's centre along one axis: the cell before, the cell after (long), the way between them in 0..1."""
+    centre = (torch.arange(pixels, dtype=torch.float64) + 0.5) / pixels * reach * cells - 0.5
+    centre = centre.clamp(0, cells - 1)
+    before = centre.floor().long()
+    after = (before + 1).clamp(max=cells - 1)
+    return before.to(device), after.to(device), (centre - before).float().to(device)
