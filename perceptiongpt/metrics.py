@@ -53,14 +53,16 @@ def res(pairs: Iterable[tuple[Answer, Region | None]], merged: bool = False) -> 
     """
     ious, invalid, shared, union = [], 0, 0, 0
     for number, (answer, true) in enumerate(pairs):
-        if true is not None and true.mask is None:
-            raise ValueError(f"pair {number} has a truth without a mask; RES compares masks")
         said = _said_mask(answer, merged)
         invalid += said is None
-        shape = true.mask.shape if true is not None else answer.size_wh[::-1] if said is None else said.shape
-        truth = true.mask if true is not None else np.zeros(shape, bool)
-        said = np.zeros(shape, bool) if said is None else said
-        ious.append(mask_iou(said, truth) if truth.size else 1.0)
+        if true is None:
+            truth = np.zeros((1, 1) if said is None else said.shape, bool)
+        elif true.mask is None:
+            raise ValueError(f"pair {number} has a truth without a mask; RES compares masks")
+        else:
+            truth = true.mask
+        said = np.zeros(truth.shape, bool) if said is None else said
+        ious.append(mask_iou(said, truth))
         shared += int(np.count_nonzero(said & truth))
         union += int(np.count_nonzero(said | truth))
     values = _some(ious, "RES")
@@ -75,7 +77,8 @@ def rejection(rows: Iterable[tuple[Answer, Region | None]]) -> dict[str, float]:
     `n_acc`: share of the rows whose truth is None that were answered with no region (an empty mask is no region);
     `t_acc`: share of the others that were answered with one; `n_none`, `n_some`: how many; NaN where there are none.
     """
-    none, some = [], []
+    none: list[bool] = []
+    some: list[bool] = []
     for answer, true in rows:
         said = any(r.mask is None or r.mask.any() for r in answer)
         is_there = true is not None and (true.mask is None or bool(true.mask.any()))

@@ -52,7 +52,7 @@ class Canvas:
     @classmethod
     def free(cls, size_wh: tuple[int, int], view_wh: tuple[int, int]) -> Canvas:
         """A canvas that is the whole picture resized to `view_wh`, square or not."""
-        return cls(tuple(size_wh), max(view_wh), "free", tuple(view_wh))
+        return cls((size_wh[0], size_wh[1]), max(view_wh), "free", (view_wh[0], view_wh[1]))
 
     @property
     def view_wh(self) -> tuple[int, int]:

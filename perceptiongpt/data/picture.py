@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -73,7 +74,7 @@ def _from_path(source: str | Path, limit_pixels: int) -> Image.Image:
         return _from_file(file, limit_pixels, name)
 
 
-def _from_file(file: io.IOBase, limit_pixels: int, name: str) -> Image.Image:
+def _from_file(file: BinaryIO, limit_pixels: int, name: str) -> Image.Image:
     Image.init()  # with a list of formats, Pillow itself loads the common ones only
     try:
         picture = Image.open(file, formats=[f for f in FORMATS if f in Image.OPEN])
