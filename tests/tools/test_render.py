@@ -21,7 +21,7 @@ SIDES = {  # indices from 1 into CORNERS
     "front": (2, 4, 8, 6),
 }
 RED, GREEN = "newmtl red\nKd 1 0 0\n", "newmtl green\nKd 0 1 0\n"
-DARK = 255 * meshes.BLACK * (render.AMBIENT + render.DIFFUSE)  # the brightest that no colour can be
+DARK = round(255 * meshes.BLACK * (render.AMBIENT + render.DIFFUSE))  # the brightest that no colour can be
 
 
 def files(obj: str, mtl: str):

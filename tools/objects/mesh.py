@@ -177,7 +177,8 @@ def _load_mtl(name: str, read: Callable[[str], bytes | None]) -> dict[str, Mater
 
 
 def _material(values: dict[str, str], folder: str, read: Callable[[str], bytes | None]) -> Material:
-    diffuse, ambient = (np.array(values.get(key, "0.7 0.7 0.7").split()[:3], float) for key in ("Kd", "Ka"))
+    diffuse = np.array(values.get("Kd", "0.7 0.7 0.7").split()[:3], float)
+    ambient = np.array(values.get("Ka", "0 0 0").split()[:3], float)
     colour = np.clip(diffuse + AMBIENT_SHARE * ambient, BLACK, 1).tolist()
     texture = _texture(values.get("map_Kd"), folder, read)
     cut = _texture(values.get("map_d"), folder, read)
