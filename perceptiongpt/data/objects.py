@@ -41,7 +41,7 @@ class View:
 
 @dataclass(frozen=True)
 class LibraryObject:
-    """One thing with its name ("office chair"), kind ("chair"), licence and views; `size_cm` is width, depth, height."""
+    """One thing: name ("office chair"), kind ("chair"), licence, views; `size_cm` is width, depth, height."""
 
     id: str
     name: str
@@ -89,7 +89,7 @@ class ObjectLibrary:
         missing = [f for f in files if f not in self._entries]
         if missing:
             raise ValueError(
-                f"{where}: {len(missing)} pictures such as {missing[0]!r} are not in objects.zip; build the library again"
+                f"{where}: {len(missing)} pictures such as {missing[0]!r} are not in objects.zip; build it again"
             )
         self._views: OrderedDict[str, Image.Image] = OrderedDict()
         self._photographs: OrderedDict[str, Image.Image] = OrderedDict()

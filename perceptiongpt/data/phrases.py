@@ -159,7 +159,7 @@ def answer_yes(yes: bool) -> str:
 
 
 def say_caption(things: Sequence[tuple[str, int]], places: bool) -> str:
-    """A caption of (noun phrase, how many) in order: "A dog{0} and two apples{1}{2}."; without places, the words only."""
+    """A caption of (noun phrase, how many) in order: "A dog{0} and two apples{1}{2}."; or the words alone."""
     parts, used = [], 0
     for words, n in things:
         parts.append(words + (_places(n, used) if places else ""))

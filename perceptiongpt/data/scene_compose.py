@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import io
 import math
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from perceptiongpt.data.objects import Background, LibraryObject, ObjectLibrary, Split
+from perceptiongpt.data.objects import LibraryObject, ObjectLibrary, Split
+from perceptiongpt.data.scene_cast import Actor, Cast, cast_of, choose
 
 SIZES_WH = ((320, 240), (360, 270), (400, 300), (384, 256), (400, 225), (320, 320), (288, 288), (240, 320), (300, 400))
 SIDE_SHARE = (0.14, 0.60)  # of the picture's height, drawn longest side
@@ -46,28 +46,9 @@ class SceneObject:
     foot: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Cast:
-    """Who may appear in the pictures of a split: targets by kind, others that only fill the picture, backgrounds."""
-
-    targets: dict[str, list[LibraryObject]]
-    others: dict[str, list[LibraryObject]]
-    backgrounds: tuple[Background, ...]
-    pitches: tuple[float, ...]
-    nouns: tuple[str, ...] = field(default=())
-
-
-@dataclass(frozen=True)
-class _Actor:
-    thing: LibraryObject
-    view: int
-    grounded: bool
-    target: bool
-
-
 @dataclass(frozen=True)
 class _Place:
-    actor: _Actor
+    actor: Actor
     x: int
     y: int
     w: int
@@ -79,22 +60,6 @@ class _Place:
         return self.y + self.h
 
 
-@lru_cache(maxsize=16)
-def cast_of(library: ObjectLibrary, split: Split) -> Cast:
-    """The cast of a split; in "novel" the targets are novel objects among those and the backgrounds of "test"."""
-    objects = library.objects(split)
-    fill = library.objects("test") if split == "novel" else objects
-    backgrounds = library.backgrounds("test" if split == "novel" else split)
-    if not objects or not backgrounds:
-        raise ValueError(
-            f"the library in {library.folder} has {len(objects)} objects and {len(backgrounds)} backgrounds for "
-            f"{split!r}; wanted at least one of each"
-        )
-    pitches = sorted({_pitch(v.pitch) for o in objects if o.three_d for v in o.views if v.pitch is not None})
-    nouns = sorted({n for o in objects for n in (o.name, o.kind)})
-    return Cast(_by_kind(objects), _by_kind(fill), backgrounds, tuple(pitches), tuple(nouns))
-
-
 def compose(
     library: ObjectLibrary, split: Split, rng: np.random.Generator, count: tuple[int, int] = (2, 6)
 ) -> tuple[Image.Image, list[SceneObject]]:
@@ -104,79 +69,13 @@ def compose(
     cast = cast_of(library, split)
     size_wh = SIZES_WH[int(rng.integers(len(SIZES_WH)))]
     pitch = cast.pitches[int(rng.integers(len(cast.pitches)))] if cast.pitches else None
-    actors = _choose(cast, pitch, rng, int(rng.integers(count[0], count[1] + 1)), split == "novel")
+    actors = choose(cast, pitch, rng, int(rng.integers(count[0], count[1] + 1)), split == "novel")
     canvas = _ground(library, cast, rng, size_wh)
     places = _arrange(library, actors, pitch, rng, size_wh)
     owner = np.zeros((size_wh[1], size_wh[0]), np.uint8)  # 0: background, k: the k-th place
     drawn = [_draw(library, canvas, owner, k, place, rng) for k, place in enumerate(places, 1)]
     objects = [_seen(owner, k, p, pixels) for k, (p, pixels) in enumerate(zip(places, drawn, strict=True), 1)]
     return _light(canvas, rng), [o for o in objects if o is not None]
-
-
-def _by_kind(objects: tuple[LibraryObject, ...]) -> dict[str, list[LibraryObject]]:
-    kinds: dict[str, list[LibraryObject]] = defaultdict(list)
-    for thing in objects:
-        kinds[thing.kind].append(thing)
-    return dict(kinds)
-
-
-def _pitch(pitch: float) -> float:
-    return float(round(pitch))
-
-
-def _choose(cast: Cast, pitch: float | None, rng: np.random.Generator, n: int, novel: bool) -> list[_Actor]:
-    """n actors in groups of one kind each: often twins or triplets, so that colour, place and ordinals matter."""
-    how = rng.random()
-    mode = "flat" if pitch is None else "ground" if how < 0.4 else "mixed" if how < 0.6 else "flat"
-    shape = rng.random()
-    if n >= 4 and shape < 0.08:
-        groups = [2, 2] + [1] * (n - 4)
-    elif n >= 3 and shape < 0.25:
-        groups = [int(rng.integers(3, min(n, 5) + 1))]
-        groups += [1] * (n - groups[0])
-    elif n >= 2 and shape < 0.55:
-        groups = [2] + [1] * (n - 2)
-    else:
-        groups = [1] * n
-    actors: list[_Actor] = []
-    taken: set[str] = set()
-    for g, size in enumerate(groups):
-        pool = cast.targets if not novel or g == 0 or rng.random() < 0.3 else cast.others
-        grounded = mode == "ground" or (mode == "mixed" and rng.random() < 0.5)
-        found = _kinds(pool, pitch if grounded else None, taken)
-        if not found:
-            grounded = not grounded and pitch is not None
-            found = _kinds(pool, pitch if grounded else None, taken)
-        if not found:
-            continue
-        weights = np.sqrt([len(v) for _, v in found])
-        kind, things = found[int(rng.choice(len(found), p=weights / weights.sum()))]
-        taken.add(kind)
-        if rng.random() < 0.3:
-            things = [things[int(rng.integers(len(things)))]]  # the very same thing several times
-        picks = rng.permutation(len(things))[:size] if len(things) >= size else rng.integers(len(things), size=size)
-        for pick in picks:
-            thing = things[int(pick)]
-            views = [i for i, v in enumerate(thing.views) if not grounded or _pitch(v.pitch or 0.0) == pitch]
-            view = views[int(rng.integers(len(views)))]
-            actors.append(_Actor(thing, view, grounded, not novel or thing.split == "novel"))
-    return actors
-
-
-def _kinds(
-    pool: dict[str, list[LibraryObject]], pitch: float | None, taken: set[str]
-) -> list[tuple[str, list[LibraryObject]]]:
-    """The kinds not yet taken with their things fit to stand on the ground seen at `pitch` (None: to be pasted)."""
-    found = []
-    for kind, things in pool.items():
-        if kind not in taken:
-            if pitch is None:
-                fit = [t for t in things if not t.three_d]
-            else:
-                fit = [t for t in things if t.three_d and any(_pitch(v.pitch or 0.0) == pitch for v in t.views)]
-            if fit:
-                found.append((kind, fit))
-    return found
 
 
 def _ground(library: ObjectLibrary, cast: Cast, rng: np.random.Generator, size_wh: tuple[int, int]) -> Image.Image:
@@ -193,7 +92,7 @@ def _ground(library: ObjectLibrary, cast: Cast, rng: np.random.Generator, size_w
 
 def _arrange(
     library: ObjectLibrary,
-    actors: list[_Actor],
+    actors: list[Actor],
     pitch: float | None,
     rng: np.random.Generator,
     size_wh: tuple[int, int],
@@ -226,7 +125,7 @@ def _arrange(
 
 
 def _try(
-    actor: _Actor,
+    actor: Actor,
     wh: tuple[int, int],
     share: float,
     pitch: float | None,
@@ -248,7 +147,7 @@ def _try(
 
 
 def _compressed(thing: LibraryObject) -> float:
-    """A thing's drawn size relative to another's: real sizes, drawn nearer to each other (a cup is not 3 pixels high)."""
+    """A thing's drawn size relative to another's: real sizes, less far apart (a cup is not 3 pixels high)."""
     centimetres = max(thing.size_cm) if thing.size_cm else 60.0
     return float(np.clip(centimetres, 8, 300) / 100) ** 0.38
 
@@ -333,7 +232,7 @@ def _seen(owner: np.ndarray, k: int, place: _Place, pixels: int) -> SceneObject 
 
 
 def _light(canvas: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """One light over the whole: gamma, gains a channel (mild: colours keep their names), sometimes blur, noise, JPEG."""
+    """One light over the whole: gamma, gains a channel (mild: colours keep their names), at times blur, noise, JPEG."""
     gamma, contrast = rng.uniform(0.8, 1.25), rng.uniform(0.85, 1.1)
     ramp = np.linspace(0, 1, 256) ** gamma
     gains = rng.uniform(0.93, 1.07, 3) * rng.uniform(0.85, 1.12)

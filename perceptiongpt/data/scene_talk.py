@@ -14,12 +14,21 @@ from perceptiongpt.data import phrases
 from perceptiongpt.data.objects import COLOURS
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.scene_compose import SceneObject
-from perceptiongpt.data.scene_expressions import ANYTHING, Referents, Scene
+from perceptiongpt.data.scene_referents import ANYTHING, Referents, Scene
 from perceptiongpt.data.words import is_plural, plural, with_article
 
 # Of the questions about a picture; the rest of what a picture cannot offer goes to the others.
-TASKS = {"region": 0.66, "point": 0.05, "grounded": 0.08, "caption": 0.02, "what": 0.07, "describe": 0.03, "count": 0.03,
-         "colour": 0.03, "presence": 0.03}  # fmt: skip
+TASKS = {
+    "region": 0.66,
+    "point": 0.05,
+    "grounded": 0.08,
+    "caption": 0.02,
+    "what": 0.07,
+    "describe": 0.03,
+    "count": 0.03,
+    "colour": 0.03,
+    "presence": 0.03,
+}
 COUNTS_UP_TO = 6
 
 Exchange = tuple[Turn, Turn]

@@ -1,7 +1,8 @@
 """Scenes: pictures composed of real objects on real photographs, with exact truth and expressions that are unique.
 
-The door of four files: scene_compose.py makes the picture, scene_expressions.py what may be asked about it,
-scene_talk.py the dialogue, and here they become a source for training, a folder on disk, and are read back.
+The door of several files: scene_cast.py chooses who appears, scene_compose.py makes the picture, scene_referents.py
+and scene_expressions.py what may be asked about it, scene_talk.py the dialogue; here they become a source for training,
+a folder on disk, and are read back.
 The same library, split, seed and index give the same bytes (with the same Pillow and numpy).
 """
 
@@ -24,8 +25,10 @@ from perceptiongpt.core.masks import encode_rle
 from perceptiongpt.data.jsonl import read_jsonl, read_rows, write_jsonl
 from perceptiongpt.data.objects import SPLITS, ObjectLibrary, Split
 from perceptiongpt.data.sample import Sample
-from perceptiongpt.data.scene_compose import SceneObject, cast_of, compose
-from perceptiongpt.data.scene_expressions import Expression, Scene, express
+from perceptiongpt.data.scene_cast import cast_of
+from perceptiongpt.data.scene_compose import SceneObject, compose
+from perceptiongpt.data.scene_expressions import express
+from perceptiongpt.data.scene_referents import Expression, Scene
 from perceptiongpt.data.scene_talk import scene_sample
 
 __all__ = ["Expression", "Scene", "SceneObject", "SceneStream", "Scenes", "make_scene", "scene_samples", "write_scenes"]

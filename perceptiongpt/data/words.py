@@ -127,6 +127,12 @@ _CONFUSABLE = (
     ("window", "door", "french"),
     ("curtain", "blind", "drape"),
 )
+_AFTER_A_NOUN = frozenset(
+    re.findall(
+        r"\w+",
+        "on in at to left right of with above below under behind near next closest from between beside that which",
+    )
+)
 _ROW_OF = {word: i for i, row in enumerate(_CONFUSABLE) for word in row}
 
 
@@ -177,7 +183,7 @@ def is_plural(noun: str) -> bool:
 
 
 def bare(phrase: str) -> str:
-    """A phrase without its first article, "all the" or number: "the red mug" to "red mug", "all the apples" to "apples"."""
+    """A phrase without article or "all the": "the red mug" to "red mug", "all the apples" to "apples"."""
     text = " ".join(phrase.split())
     pattern = r"(?:(?:all|both|each|every)(?: of)?(?: the)?|the|an?|my|this|that|these|those|some|any)\s+"
     return re.sub(rf"^{pattern}", "", text, flags=re.IGNORECASE) or text
@@ -190,9 +196,7 @@ def asks_for_many(phrase: str) -> bool:
         return False
     if words[0] in ("all", "both", "these", "those") or any(w in NUMBERS[2:] for w in words[:2]):
         return True
-    stops = ("on", "in", "at", "to", "left", "right", "of", "with", "above", "below", "under", "behind", "near", "next",
-             "closest", "from", "between", "beside", "that", "which")  # fmt: skip
-    head = next((i for i, w in enumerate(words) if i and w in stops), len(words))
+    head = next((i for i, w in enumerate(words) if i and w in _AFTER_A_NOUN), len(words))
     return is_plural(words[head - 1])
 
 

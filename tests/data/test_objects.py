@@ -1,0 +1,91 @@
+"""Laws of the object library: what was packed is what is opened, and a broken folder is refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from perceptiongpt.data.objects import ObjectLibrary
+
+
+def test_a_view_is_the_packed_picture(library: ObjectLibrary) -> None:
+    thing = next(o for o in library.objects("train") if o.kind == "apple" and o.colour == "red")
+    view = library.view(thing, 0)
+    assert view.mode == "RGBA"
+    got = np.asarray(view)
+    assert got.shape == (96, 96, 4)
+    assert abs((got[..., 3] == 255).mean() - np.pi / 4) < 0.01  # an ellipse in its box
+    assert (got[got[..., 3] > 0][:, :3] == (210, 40, 40)).all()
+    assert library.view(thing, 0) is view  # decoded once
+
+
+def test_splits_share_no_object_and_no_background(library: ObjectLibrary) -> None:
+    splits = ("train", "val", "test", "novel")
+    ids = [o.id for split in splits for o in library.objects(split)]
+    assert len(ids) == len(set(ids)) == len(library.objects())
+    assert [len(library.backgrounds(s)) for s in splits] == [2, 2, 2, 0]
+    assert library.background(library.backgrounds("val")[0]).mode == "RGB"
+
+
+def test_a_library_travels_to_another_process(library: ObjectLibrary) -> None:
+    again = pickle.loads(pickle.dumps(library))
+    assert again.objects() == library.objects()
+
+
+def test_an_unknown_split_is_refused(library: ObjectLibrary) -> None:
+    with pytest.raises(ValueError, match="'dev' came; wanted one of train"):
+        library.objects("dev")  # type: ignore[arg-type]
+
+
+def test_a_folder_without_library_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no objects\.json"):
+        ObjectLibrary.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda j: j.update(version=2), "version 2 came"),
+        (lambda j: j.pop("backgrounds"), "no list 'backgrounds'"),
+        (lambda j: j["objects"][0].pop("name"), "object 0 lacks or garbles"),
+        (lambda j: j["objects"][3].update(split="dev"), "object 3 .* split 'dev'"),
+        (lambda j: j["objects"][3].update(colour="teal"), "colour 'teal'"),
+        (lambda j: j["objects"][0]["views"][0].update(file="gone.webp"), r"'gone\.webp' are not in objects\.zip"),
+        (lambda j: j["backgrounds"][1].pop("file"), "background 1 lacks"),
+    ],
+)
+def test_a_broken_listing_is_refused(library_folder: Path, change: Callable[[dict[str, Any]], Any], words: str) -> None:
+    file = library_folder / "objects.json"
+    listing = json.loads(file.read_text())
+    change(listing)
+    file.write_text(json.dumps(listing))
+    with pytest.raises(ValueError, match=words):
+        ObjectLibrary.open(library_folder)
+
+
+def test_broken_json_and_a_broken_zip_are_refused(library_folder: Path) -> None:
+    (library_folder / "objects.zip").write_bytes(b"PK but no zip")
+    with pytest.raises(ValueError, match="not a zip"):
+        ObjectLibrary.open(library_folder)
+    (library_folder / "objects.json").write_text("{")
+    with pytest.raises(ValueError, match="not JSON"):
+        ObjectLibrary.open(library_folder)
+
+
+def test_a_truncated_picture_is_refused_when_it_is_looked_at(library_folder: Path) -> None:
+    listing = json.loads((library_folder / "objects.json").read_text())
+    listing["objects"] = listing["objects"][:1]
+    listing["backgrounds"] = []
+    (library_folder / "objects.json").write_text(json.dumps(listing))
+    with zipfile.ZipFile(library_folder / "objects.zip", "w") as packed:
+        packed.writestr(listing["objects"][0]["views"][0]["file"], b"RIFF....WEBP")
+    library = ObjectLibrary.open(library_folder)
+    with pytest.raises(ValueError, match="is not a whole picture"):
+        library.view(library.objects()[0])
