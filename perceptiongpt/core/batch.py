@@ -22,10 +22,10 @@ class Batch:
     pixels: dict[str, Tensor]  # what the host's vision tower takes; empty for a batch of text alone
     boxes: Tensor  # float32 [N, 4] cxcywh in 0..1
     masks: Tensor  # float32 [N, S, S] in 0..1, of the whole canvas
-    points: Tensor  # float32 [N, 2] x, y in 0..1
+    points: Tensor  # float32 [N, 2] x, y in 0..1; the box's centre where no point is given
     has_box: Tensor  # bool [N]
     has_mask: Tensor  # bool [N]
-    has_point: Tensor  # bool [N]
+    shown: Tensor  # bool [N, 3]: which of box, mask, point are written into the region's place
     asked: Tensor  # bool [N]: shown by the user; written, never scored
     owner: Tensor  # long [N]: row of the batch
 
@@ -52,4 +52,4 @@ class Output:
     logits: Tensor  # [P, V + new] at the P supervised places
     targets: Tensor  # long [P]
     regions: Regions
-    cycle: dict[str, Tensor]  # reconstructions of the given regions by decode(encode(region))
+    again: Regions  # every given region decoded from its own encoding (the cycle)

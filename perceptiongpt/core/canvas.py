@@ -7,6 +7,7 @@ Knows nothing of files (data.picture) nor of any model. N regions; h w the size 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -120,14 +121,17 @@ class Canvas:
         width, height = self.size_wh
         if mask.shape != (height, width) or mask.dtype != np.bool_:
             raise ValueError(f"mask has shape {mask.shape}, dtype {mask.dtype}; this canvas wants bool {height, width}")
+        filled = np.flatnonzero(mask.any(1))
+        if not len(filled):
+            return np.zeros((side, side), np.float32)
+        top, bottom = int(filled[0]), int(filled[-1]) + 1
         rows = _shares(height, self.reach_xy[1], side)  # [side, H]
         columns = _shares(width, self.reach_xy[0], side)  # [side, W]
         strips = np.zeros((side, width), np.float32)
-        for cell, weights in enumerate(rows):  # one strip of pixels at a time: a picture is never held as floats
-            touched = np.flatnonzero(weights)
-            if len(touched):
-                strip = slice(touched[0], touched[-1] + 1)
-                strips[cell] = weights[strip] @ mask[strip].astype(np.float32)
+        step = max(1, CHUNK_PIXELS // width)
+        for start in range(top, bottom, step):  # a large picture is never held as floats
+            part = slice(start, min(start + step, bottom))
+            strips += rows[:, part] @ mask[part].astype(np.float32)
         return np.clip(strips @ columns.T, 0.0, 1.0)
 
     def mask_out(self, logits: Tensor | np.ndarray, threshold: float = 0.0) -> np.ndarray:
@@ -159,6 +163,7 @@ class Canvas:
         return torch.tensor(scale * 2, dtype=torch.float32, device=like.device)
 
 
+@lru_cache(64)
 def _shares(pixels: int, reach: float, cells: int) -> np.ndarray:
     """Float32 [cells, pixels]: how much of each cell each pixel covers, along one axis."""
     edges = np.arange(pixels + 1) / pixels * reach * cells  # of the pixels, in cells

@@ -1,0 +1,145 @@
+"""Every default of a run, and the presets: functions that say what they scored. Imports nothing of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Weight of each named part of the loss; 0 leaves a part out of the sum (it is still printed)."""
+
+    text: float = 1.0
+    box_l1: float = 2.0
+    box_giou: float = 1.0
+    mask_bce: float = 2.0
+    mask_dice: float = 1.0
+    cell: float = 1.0
+    score: float = 0.2
+    cycle: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Peak learning rate of each group of parameters."""
+
+    heads: float = 5e-4
+    rows: float = 1e-3  # rows of new tokens want more than an adapter
+    adapter: float = 5e-4
+    host: float = 2e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of a run with one aim.
+
+    `aim`: "name" teaches the projector to name image tokens; "look" trains the decoders on the language model as it is
+    (no gradient goes through it, so it costs a third); "all" trains everything that was added.
+    """
+
+    aim: str = "all"
+    steps: int = 1000
+    batch: int = 8
+    accumulate: int = 1
+    warmup: int = 50
+    rates: Rates = Rates()
+
+    def __post_init__(self) -> None:
+        if self.aim not in ("name", "look", "all"):
+            raise ValueError(f"a stage's aim is {self.aim!r}; wanted 'name', 'look' or 'all'")
+        if min(self.steps, self.batch, self.accumulate) < 1:
+            raise ValueError(f"a stage of {self.steps} steps of {self.batch} x {self.accumulate}; wanted at least 1 of each")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training run, whole: what is trained, on what, how long, how fast."""
+
+    name: str
+    host: str = "default"  # "default", a folder, a hub id, or "tiny:FAMILY"
+    start: str | None = None  # a plug-in folder to go on from
+    out: str = "runs/new"
+    data: tuple[tuple[str, float], ...] = (("scenes:train", 1.0),)
+    stages: tuple[Stage, ...] = (Stage(),)
+    clip: float = 1.0
+    decay: float = 0.01
+    seed: int = 0
+    threads: int = 0  # 0: as many as torch takes by itself
+    workers: int = 0
+    log_every: int = 20
+    save_every: int = 500
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the plug-in: model.perception.Settings
+    weights: Weights = Weights()
+
+
+def tiny() -> Run:
+    """A random two-layer host on drawn shapes: proof that the method learns, in about a minute of CPU."""
+    return Run(
+        name="tiny",
+        host="tiny:aya_vision",
+        out="runs/tiny",
+        data=(("shapes", 1.0),),
+        stages=(Stage(steps=600, batch=16, rates=Rates(heads=2e-3, adapter=2e-3, host=2e-3, rows=5e-3)),),
+        settings={
+            "decoder_width": 64,
+            "lora_targets": "all",
+            "trained_host_modules": ("model.multi_modal_projector",),
+        },
+    )
+
+
+PRESETS: dict[str, Callable[[], Run]] = {"tiny": tiny}
+
+
+def preset(name: str) -> Run:
+    """The preset of that name; an unknown one raises ValueError that lists them."""
+    if name not in PRESETS:
+        raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]()
+
+
+def with_changes(run: Run, changes: list[str]) -> Run:
+    """A run with `key=value` changes; a dot reaches into a part (`weights.cell=2`), values are JSON or plain words.
+
+    Raises ValueError naming the key that does not exist, or the change that is not `key=value`.
+    """
+    for change in changes:
+        key, found, text = change.partition("=")
+        if not found:
+            raise ValueError(f"{change!r} is not a change; write key=value, for example steps=200")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        run = _changed(run, key.split("."), value, key)
+    return run
+
+
+def _changed(part: Any, path: list[str], value: Any, whole: str) -> Any:
+    if isinstance(part, Mapping):
+        return {**part, path[0]: value if len(path) == 1 else _changed(part.get(path[0], {}), path[1:], value, whole)}
+    if isinstance(part, tuple):
+        if not path[0].isdigit() or int(path[0]) >= len(part):
+            raise ValueError(f"{path[0]!r} in {whole!r} is no place in a row of {len(part)}; count from 0")
+        at = int(path[0])
+        new = value if len(path) == 1 else _changed(part[at], path[1:], value, whole)
+        return (*part[:at], new, *part[at + 1 :])
+    known = [f.name for f in dataclasses.fields(part)]
+    if path[0] not in known:
+        raise ValueError(f"there is no setting {whole!r}; this part has {', '.join(known)}")
+    old = getattr(part, path[0])
+    if len(path) > 1:
+        if not (dataclasses.is_dataclass(old) or isinstance(old, (Mapping, tuple))):
+            raise ValueError(f"{path[0]!r} in {whole!r} has no parts; write {path[0]}=value")
+        return replace(part, **{path[0]: _changed(old, path[1:], value, whole)})
+    if isinstance(old, tuple):
+        value = tuple(tuple(v) if isinstance(v, list) else v for v in value) if isinstance(value, list) else value
+    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if old is not None and type(value) is not type(old):
+        raise ValueError(f"{whole}={value!r} is a {type(value).__name__}; wanted a {type(old).__name__}, like {old!r}")
+    return replace(part, **{path[0]: value})

@@ -1,0 +1,97 @@
+"""The named parts of the loss of a batch: each a mean over the regions or tokens for which it is defined.
+
+L = L_text + (L1 + GIoU) + (BCE + Dice) + cell + score + cycle (PerceptionGPT 1.3, NExT-Chat's cycle, `design.md` 7).
+Weights live in config.py, sums in train.py.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from perceptiongpt.core.batch import Batch, Output, Regions
+from perceptiongpt.core.boxes import cxcywh_to_xyxy, iou_xyxy
+from perceptiongpt.core.losses import (
+    box_giou,
+    box_l1,
+    cell_cross_entropy,
+    cells_target,
+    mask_bce,
+    mask_dice,
+    mean_over,
+)
+
+
+def parts(output: Output, batch: Batch) -> dict[str, Tensor]:
+    """Loss parts of a forward pass, unweighted scalars; a part with nothing to judge is an exact 0."""
+    spoken = ~batch.asked
+    truth = Truth.of(batch)
+    out = {"text": text(output.logits, output.targets)}
+    out.update(regions(output.regions, truth.where(spoken)))
+    again = regions(output.again, truth)
+    out["cycle"] = sum((again[k] for k in ("box_l1", "box_giou", "mask_bce", "mask_dice")), start=out["text"] * 0.0)
+    return out
+
+
+def text(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of the supervised tokens: logits [P, V], targets [P]."""
+    if not len(targets):
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits.float(), targets)
+
+
+class Truth:
+    """What is true of N regions: boxes, masks and which of them are known."""
+
+    def __init__(self, boxes: Tensor, masks: Tensor, has_box: Tensor, has_mask: Tensor) -> None:
+        self.boxes, self.masks, self.has_box, self.has_mask = boxes, masks, has_box, has_mask
+
+    @classmethod
+    def of(cls, batch: Batch) -> Truth:
+        return cls(batch.boxes, batch.masks, batch.has_box, batch.has_mask)
+
+    def where(self, keep: Tensor) -> Truth:
+        return Truth(self.boxes[keep], self.masks[keep], self.has_box[keep], self.has_mask[keep])
+
+
+def regions(said: Regions, truth: Truth) -> dict[str, Tensor]:
+    """Loss parts of decoded regions against their truth, one for one."""
+    known = truth.has_box | truth.has_mask
+    if not len(truth.boxes):
+        zero = (said.boxes.sum() + said.masks.sum() + said.points.sum() + said.scores.sum()) * 0.0
+        return dict.fromkeys(("box_l1", "box_giou", "mask_bce", "mask_dice", "cell", "score"), zero)
+    side = said.masks.shape[-2:]
+    true_masks = F.interpolate(truth.masks.unsqueeze(1), side, mode="bilinear", align_corners=False, antialias=True)
+    true_masks = true_masks.squeeze(1)
+    cells = said.points.shape[-2:]
+    area = torch.where(truth.has_mask[:, None, None], truth.masks, painted(truth.boxes, truth.masks.shape[-1]))
+    target = cells_target(area, (cells[0], cells[1]), truth.boxes[:, :2])
+    return {
+        "box_l1": mean_over(box_l1(said.boxes, truth.boxes), truth.has_box),
+        "box_giou": mean_over(box_giou(said.boxes, truth.boxes), truth.has_box),
+        "mask_bce": mean_over(mask_bce(said.masks, true_masks), truth.has_mask),
+        "mask_dice": mean_over(mask_dice(said.masks, true_masks), truth.has_mask),
+        "cell": mean_over(cell_cross_entropy(said.points, target), known),
+        "score": mean_over(score(said, truth, true_masks), known),
+    }
+
+
+def score(said: Regions, truth: Truth, true_masks: Tensor) -> Tensor:
+    """Cross-entropy of each region's score [N] against the IoU that it really has (of the mask, else of the box)."""
+    with torch.no_grad():
+        p, t = (said.masks > 0).float(), (true_masks > 0.5).float()
+        union = torch.maximum(p, t).sum((-2, -1))
+        mask_iou = torch.where(union > 0, (p * t).sum((-2, -1)) / union.clamp(min=1), torch.ones_like(union))
+        box_iou = iou_xyxy(cxcywh_to_xyxy(said.boxes), cxcywh_to_xyxy(truth.boxes))
+        quality = torch.where(truth.has_mask, mask_iou, box_iou).clamp(0, 1)
+    return F.binary_cross_entropy_with_logits(said.scores, quality, reduction="none")
+
+
+def painted(boxes_cxcywh: Tensor, side: int) -> Tensor:
+    """Boxes [N, 4] as masks [N, side, side] of 0 and 1, where only a box is known."""
+    centre = (torch.arange(side, device=boxes_cxcywh.device) + 0.5) / side
+    x0, y0, x1, y1 = cxcywh_to_xyxy(boxes_cxcywh).unbind(-1)
+    across = (centre >= x0[:, None]) & (centre <= x1[:, None])
+    down = (centre >= y0[:, None]) & (centre <= y1[:, None])
+    return (down[:, :, None] & across[:, None, :]).float()

@@ -1,0 +1,146 @@
+"""Samples as a padded batch: pictures onto their canvas, dialogues to ids, regions flat with their owners.
+
+Knows padding and the order of regions. The host's facts come in as an `Eye`: how it sees a picture is its own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from perceptiongpt.core.answer import Region
+from perceptiongpt.core.batch import Batch
+from perceptiongpt.core.canvas import Canvas
+from perceptiongpt.core.masks import mask_to_box
+from perceptiongpt.data.picture import open_picture
+from perceptiongpt.data.render import IGNORED, Rendered, Renderer
+from perceptiongpt.data.sample import Sample
+
+MASK_SIDE = 64
+
+
+class Eye(Protocol):
+    """How a host sees pictures."""
+
+    def canvas(self, size_wh: tuple[int, int]) -> Canvas: ...
+    def image_places(self, canvas: Canvas) -> int: ...
+    def pixels(self, views: Sequence[Image.Image]) -> dict[str, Tensor]: ...
+
+
+def collate(samples: Sequence[Sample], renderer: Renderer, eye: Eye, rng: np.random.Generator) -> Batch:
+    """A training batch. `rng` chooses which parts of a region are written back: box, mask, or both (paper 1.3)."""
+    views, rendered, canvases = [], [], []
+    for sample in samples:
+        canvas, places = None, 0
+        if sample.image is not None:
+            picture = open_picture(sample.image() if callable(sample.image) else sample.image)
+            canvas = eye.canvas(picture.size)
+            views.append(canvas.view(picture))
+            places = eye.image_places(canvas)
+        canvases.append(canvas)
+        rendered.append(renderer.training(sample, places))
+    return assemble(rendered, canvases, eye.pixels(views), pad_id(renderer.tokenizer), rng)
+
+
+def pad_id(tokenizer: Any) -> int:
+    """The id that fills rows: the tokenizer's own, or its end of text, or 0."""
+    for candidate in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if candidate is not None:
+            return int(candidate)
+    return 0
+
+
+def assemble(
+    rendered: Sequence[Rendered],
+    canvases: Sequence[Canvas | None],
+    pixels: dict[str, Tensor],
+    pad: int,
+    rng: np.random.Generator | None = None,
+    left: bool = False,
+) -> Batch:
+    """Rendered dialogues as a batch, padded right for training or left for asking.
+
+    Without `rng` every part that a region has is written.
+    """
+    longest = max(len(r.ids) for r in rendered)
+    ids = torch.full((len(rendered), longest), pad, dtype=torch.long)
+    labels = torch.full_like(ids, IGNORED)
+    attention = torch.zeros_like(ids)
+    parts: list[dict[str, Any]] = []
+    for row, (r, canvas) in enumerate(zip(rendered, canvases, strict=True)):
+        place = slice(longest - len(r.ids), longest) if left else slice(0, len(r.ids))
+        ids[row, place] = torch.tensor(r.ids)
+        labels[row, place] = torch.tensor(r.labels)
+        attention[row, place] = 1
+        for region, asked in zip(r.regions, r.asked, strict=True):
+            if canvas is None:
+                raise ValueError("a region was given without a picture; give the picture that it lies in")
+            parts.append({**region_in(region, canvas, asked, rng), "asked": asked, "owner": row})
+    return Batch(
+        input_ids=ids,
+        attention_mask=attention,
+        labels=labels,
+        pixels=pixels,
+        boxes=_stack([p["box"] for p in parts], (4,)),
+        masks=_stack([p["mask"] for p in parts], (MASK_SIDE, MASK_SIDE)),
+        points=_stack([p["point"] for p in parts], (2,)),
+        has_box=torch.tensor([p["has_box"] for p in parts], dtype=torch.bool),
+        has_mask=torch.tensor([p["has_mask"] for p in parts], dtype=torch.bool),
+        shown=torch.tensor([p["shown"] for p in parts], dtype=torch.bool).view(-1, 3),
+        asked=torch.tensor([p["asked"] for p in parts], dtype=torch.bool),
+        owner=torch.tensor([p["owner"] for p in parts], dtype=torch.long),
+    )
+
+
+def region_in(region: Region, canvas: Canvas, asked: bool, rng: np.random.Generator | None) -> dict[str, Any]:
+    """One region in canvas coordinates, with what is true of it (`has_*`) and what of it is written (`shown`)."""
+    box = region.box
+    if box is None and region.mask is not None:
+        box = mask_to_box(region.mask)
+    has = [box is not None, region.mask is not None and bool(region.mask.any()), region.point is not None]
+    shown = list(has)
+    if rng is not None:
+        shown = _choose(has, asked, rng)
+    elif not asked and (has[0] or has[1]):
+        shown[2] = False  # a region that is spoken is fed back as box and mask
+    box_in = np.asarray(canvas.box_in(box), np.float32) if box is not None else np.zeros(4, np.float32)
+    point = region.point
+    if point is None and region.mask is not None and shown[2]:
+        point = _inside(region.mask, rng)
+    point_in = canvas.point_in(point) if point is not None else box_in[:2]
+    empty = np.zeros((MASK_SIDE, MASK_SIDE), np.float32)
+    mask = canvas.mask_in(region.mask, MASK_SIDE) if region.mask is not None else empty
+    return {
+        "box": torch.as_tensor(np.asarray(box_in, np.float32)),
+        "mask": torch.as_tensor(np.asarray(mask, np.float32)),
+        "point": torch.as_tensor(np.asarray(point_in, np.float32)),
+        "has_box": has[0],
+        "has_mask": has[1],
+        "shown": shown,
+    }
+
+
+def _choose(has: list[bool], asked: bool, rng: np.random.Generator) -> list[bool]:
+    """Which known parts are written in training: one of box, mask, both; a shown region may also be just a point."""
+    options = [[True, False, False], [False, True, False], [True, True, False]]
+    if asked:
+        options.append([False, False, True])
+    reach = [has[0], has[1], has[2] or has[1]]  # a point can be drawn from a mask
+    fitting = [o for o in options if all(r or not wanted for r, wanted in zip(reach, o, strict=True))]
+    return list(fitting[rng.integers(len(fitting))]) if fitting else list(has)
+
+
+def _inside(mask: np.ndarray, rng: np.random.Generator | None) -> tuple[float, float]:
+    """The centre of one pixel of the mask: a random one in training."""
+    ys, xs = np.nonzero(mask)
+    pick = int(rng.integers(len(ys))) if rng is not None else len(ys) // 2
+    return float(xs[pick]) + 0.5, float(ys[pick]) + 0.5
+
+
+def _stack(rows: list[Tensor], shape: tuple[int, ...]) -> Tensor:
+    return torch.stack(rows).float() if rows else torch.zeros((0, *shape))

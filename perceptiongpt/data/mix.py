@@ -1,0 +1,51 @@
+"""Several sources as one, by weight: item i is the same whoever asks, in whatever order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from perceptiongpt.data.sample import Sample
+
+
+class Source(Protocol):
+    """Anything that has a length and gives the i-th sample."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, i: int, /) -> Sample: ...
+
+
+class Mix:
+    """An endless shuffled mixture: item i comes from a source drawn by weight, each source walked epoch by epoch."""
+
+    def __init__(self, sources: Sequence[tuple[Source, float]], seed: int) -> None:
+        if not sources or any(weight <= 0 for _, weight in sources):
+            raise ValueError(f"{len(sources)} sources with weights {[w for _, w in sources]}; give positive weights")
+        if any(len(source) == 0 for source, _ in sources):
+            raise ValueError("a source is empty; leave it out or give it samples")
+        self.sources = [source for source, _ in sources]
+        weights = np.asarray([weight for _, weight in sources], np.float64)
+        self.edges = np.cumsum(weights / weights.sum())
+        self.seed = seed
+
+    def __getitem__(self, i: int) -> Sample:
+        rng = np.random.default_rng((self.seed, i))
+        which = min(int(np.searchsorted(self.edges, rng.random(), side="right")), len(self.sources) - 1)
+        source = self.sources[which]
+        epoch, position = divmod(i, len(source))  # within one pass no sample of a source comes twice
+        return source[_shuffled(position, len(source), (self.seed, which, epoch))]
+
+
+_KEPT: dict[tuple[tuple[int, ...], int], np.ndarray] = {}
+
+
+def _shuffled(position: int, length: int, seed: tuple[int, ...]) -> int:
+    """Where `position` goes in the permutation of that seed; the last few permutations are kept."""
+    key = (seed, length)
+    if key not in _KEPT:
+        if len(_KEPT) >= 8:
+            _KEPT.pop(next(iter(_KEPT)))
+        _KEPT[key] = np.random.default_rng(seed).permutation(length)
+    return int(_KEPT[key][position])

@@ -1,0 +1,152 @@
+"""A dialogue as token ids, with the supervision of each token: the one renderer for training and for asking.
+
+Knows a tokenizer, a chat template and the ids of `<vis>` and of the picture's token. Knows nothing of pixels or tensors.
+What a person typed never becomes a control token: the template is rendered around stand-ins, and only the template's
+own text is tokenised with special tokens; `<vis>` has no spelling at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from perceptiongpt.core.answer import Region
+from perceptiongpt.data.sample import PLACE, Sample, Turn
+
+IGNORED = -100
+_OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters around the number of a turn: stand-ins for its words
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """Ids [T], labels [T] (-100 where nothing is supervised), regions in the order of their tokens and who said them."""
+
+    ids: list[int]
+    labels: list[int]
+    regions: list[Region] = field(default_factory=list)
+    asked: list[bool] = field(default_factory=list)
+
+
+class Renderer:
+    """Renders dialogues for one host's tokenizer and template."""
+
+    def __init__(self, processor: Any, vis_id: int, image_token_id: int, vis_tokens: int = 1) -> None:
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.vis_id, self.image_token_id, self.vis_tokens = vis_id, image_token_id, vis_tokens
+        self._special = frozenset(self.tokenizer.all_special_ids)
+
+    def training(self, sample: Sample, image_places: int) -> Rendered:
+        """A whole dialogue; exactly the assistant's words and the end of its turns are supervised."""
+        return self._render(sample.turns, image_places if sample.image is not None else 0, asking=False)
+
+    def asking(self, turns: Sequence[Turn], image_places: int) -> Rendered:
+        """A dialogue that ends with the user, as the prompt of an answer: the prefix of what training would make."""
+        return self._render(turns, image_places, asking=True)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Words of an answer; control tokens are left out, and `<vis>` becomes nothing."""
+        vocabulary = len(self.tokenizer)
+        return self.tokenizer.decode([i for i in ids if i < vocabulary], skip_special_tokens=True)
+
+    def _render(self, turns: Sequence[Turn], image_places: int, asking: bool) -> Rendered:
+        out = Rendered([], [])
+        text = ""
+        messages: list[dict[str, Any]] = []
+        for number, turn in enumerate(turns):
+            content: list[dict[str, Any]] = [{"type": "text", "text": f"{_OPEN}{number}{_CLOSE}"}]
+            if number == 0 and image_places:
+                content.insert(0, {"type": "image"})
+            messages.append({"role": turn.role, "content": content})
+            user = turn.role == "user"
+            longer = self.processor.apply_chat_template(messages, add_generation_prompt=user, tokenize=False)
+            if not longer.startswith(text):
+                name = type(self.processor).__name__
+                raise ValueError(
+                    f"the chat template of {name} rewrites earlier turns when turn {number} is added; "
+                    "use a template whose every prefix begins with the one before"
+                )
+            stand_in = f"{_OPEN}{number}{_CLOSE}"
+            head, found, tail = longer[len(text) :].partition(stand_in)
+            if not found:
+                raise ValueError(f"the chat template leaves out turn {number}; use one that renders every turn")
+            self._control(out, head, image_places, supervised=False)
+            self._words(out, turn, supervised=not user)
+            self._end(out, tail, image_places, supervised=not user)
+            text = longer
+        if asking and turns[-1].role != "user":
+            raise ValueError("a prompt must end with the user's turn")
+        return out
+
+    def _control(self, out: Rendered, text: str, image_places: int, supervised: bool) -> list[int]:
+        """The template's own text: special tokens count as such, a picture's token becomes all its places."""
+        ids: list[int] = []
+        for i in self._ids(text, plain=False):
+            ids.extend([i] * (image_places if i == self.image_token_id else 1))
+        out.ids.extend(ids)
+        out.labels.extend(ids if supervised else [IGNORED] * len(ids))
+        return ids
+
+    def _end(self, out: Rendered, tail: str, image_places: int, supervised: bool) -> None:
+        """What follows a turn's words; after the assistant's, the first special token (the end of the turn) is taught."""
+        start = len(out.ids)
+        ids = self._control(out, tail, image_places, supervised=False)
+        if not supervised:
+            return
+        if ids and ids[0] in self._special:
+            out.labels[start] = ids[0]
+        elif self.tokenizer.eos_token_id is not None:
+            out.ids.insert(start, self.tokenizer.eos_token_id)
+            out.labels.insert(start, self.tokenizer.eos_token_id)
+
+    def _words(self, out: Rendered, turn: Turn, supervised: bool) -> None:
+        """A turn's words and region places; special tokens in the words are split into plain characters."""
+        pieces = PLACE.split(turn.text)  # words, number, words, number … words
+        for position, piece in enumerate(pieces):
+            if position % 2:
+                ids = [self.vis_id] * self.vis_tokens
+                out.regions.append(turn.regions[int(piece)])
+                out.asked.append(not supervised)
+            else:
+                ids = self.words(piece)
+            out.ids.extend(ids)
+            out.labels.extend(ids if supervised else [IGNORED] * len(ids))
+
+    def words(self, text: str) -> list[int]:
+        """Ids of plain words; nothing in them can become a control token."""
+        forbidden = self._special
+        return [i for i in self._ids(text, plain=True) if i not in forbidden]
+
+    def _ids(self, text: str, plain: bool) -> list[int]:
+        """Ids of a text; `plain` splits the spelling of special tokens into ordinary characters."""
+        if not text:
+            return []
+        fast = getattr(self.tokenizer, "backend_tokenizer", None)
+        if fast is None:
+            return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=plain)
+        before = fast.encode_special_tokens  # straight to the Rust tokenizer: ten times as fast for short texts
+        fast.encode_special_tokens = plain
+        try:
+            return fast.encode(text, add_special_tokens=False).ids
+        finally:
+            fast.encode_special_tokens = before
+
+
+def show(rendered: Rendered, renderer: Renderer) -> str:
+    """A rendered dialogue as text with marks: [taught words], ◉ a region to be found, ◌ a region that is shown."""
+    asked = iter([a for a in rendered.asked for _ in range(renderer.vis_tokens)])
+    out, run, taught = [], [], False
+    for i, label in [*zip(rendered.ids, rendered.labels, strict=True), (None, IGNORED)]:
+        is_taught = label != IGNORED
+        if run and (i is None or is_taught != taught):
+            out.append(f"[{''.join(run)}]" if taught else "".join(run))
+            run = []
+        taught = is_taught
+        if i is None:
+            continue
+        if i == renderer.vis_id:
+            run.append("◌" if next(asked) else "◉")
+        elif i != renderer.image_token_id:
+            run.append(renderer.tokenizer.decode([i]))
+    return "".join(out)

@@ -1,0 +1,188 @@
+"""Answering: a cached, batched decoding loop that reads regions where `<vis>` is said and feeds them back.
+
+`<vis>` adds no language-model call: its region is decoded from the state that predicted it, and the encoded region is
+the embedding of the very next step. Knows tokens and states; knows no pixels (predict.py) and no phrases.
+
+B rows, T prompt tokens, D width, V vocabulary, K tokens a region.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.generation.logits_process import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
+
+from perceptiongpt.core.batch import Batch, Regions
+from perceptiongpt.core.slots import places, write
+from perceptiongpt.model.perception import PerceptionModel, Seen
+
+
+@dataclass(frozen=True, eq=False)
+class Spoken:
+    """One answer: its tokens without the end, and a region for each place where one was said."""
+
+    ids: list[int]
+    places: list[int]  # index into ids of each region's last token
+    regions: Regions
+    timings: dict[str, float] = field(default_factory=dict)  # seconds of the whole batch: prefill, decode, heads
+
+
+@torch.inference_mode()
+def generate(
+    model: PerceptionModel,
+    prompts: Batch,
+    seen: Seen,
+    picture: Sequence[int],
+    *,
+    max_new_tokens: int = 64,
+    max_regions: int = 32,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+    feedback: bool = True,
+) -> list[Spoken]:
+    """Answer left-padded prompts about the pictures of `seen`; `picture[b]` is row b's picture, -1 for text alone.
+
+    Greedy at temperature 0, else sampled with `seed`. `feedback=False` writes an empty region instead of the decoded
+    one (an ablation). Raises ValueError for prompts padded on the right and for pictures that do not exist.
+    """
+    _check(prompts, seen, picture)
+    backbone, k = model.backbone, model.settings.vis_tokens
+    device = backbone.device
+    prompts = prompts.to(device)
+    clock = {"prefill": 0.0, "decode": 0.0, "heads": 0.0}
+    rows = len(prompts.input_ids)
+    owner = torch.as_tensor(picture, dtype=torch.long, device=device)
+    warp = _warpers(temperature, top_p)
+    generator = torch.Generator(device).manual_seed(seed) if seed is not None else None
+    silent = silent_tokens(model)
+    ends = end_tokens(model)
+
+    started = time.perf_counter()
+    shown = [i for i in picture if i >= 0]
+    looked = seen.pick(shown) if shown else Seen((), None)
+    embeds = model.embed(prompts.input_ids, looked)
+    slot = places(prompts.input_ids, model.vis_id)
+    embeds = write(embeds, slot, model.spell(model.encode(prompts)))
+    position_ids, following = backbone.positions(prompts.input_ids, prompts.attention_mask, looked.grids)
+    cache, mask = DynamicCache(config=backbone.host.config.get_text_config()), prompts.attention_mask
+    states, read_from = (s[:, -1] for s in model.states(embeds, mask, position_ids, cache))  # [B, D]
+    clock["prefill"] = time.perf_counter() - started
+
+    ids: list[list[int]] = [[] for _ in range(rows)]
+    at: list[list[int]] = [[] for _ in range(rows)]
+    found: list[list[Regions]] = [[] for _ in range(rows)]
+    waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region whose K tokens are not all said
+    open_rows = torch.ones(rows, dtype=torch.bool, device=device)
+    for _ in range(max_new_tokens):
+        started = time.perf_counter()
+        logits = model.head(states)  # [B, V + 1]
+        logits[:, silent] = float("-inf")
+        for b in range(rows):
+            if waiting[b]:
+                logits[b, : model.vis_id] = float("-inf")  # a region once begun is said whole
+            elif len(at[b]) >= max_regions or picture[b] < 0:
+                logits[b, model.vis_id] = float("-inf")
+        chosen = _choose(logits, warp, generator)  # [B]
+        told = chosen.tolist()
+        alive = open_rows.tolist()
+        clock["decode"] += time.perf_counter() - started
+
+        started = time.perf_counter()
+        says = [b for b in range(rows) if alive[b] and told[b] == model.vis_id]
+        for b in says:
+            waiting[b].append(read_from[b])
+        whole = [b for b in says if len(waiting[b]) == k]
+        vectors: dict[int, Tensor] = {}
+        for b in says:
+            if len(waiting[b]) < k and model.filler is not None:
+                vectors[b] = model.filler[len(waiting[b]) - 1]
+        if whole:
+            said = torch.stack([torch.stack(waiting[b]) for b in whole])  # [n, K, D]
+            regions = model.decode(said, seen, owner[whole])
+            spoken = model.respell(regions) if feedback else torch.zeros_like(said[:, -1])
+            for i, b in enumerate(whole):
+                waiting[b] = []
+                found[b].append(_row(regions, i))
+                at[b].append(len(ids[b]))
+                vectors[b] = spoken[i]
+        clock["heads"] += time.perf_counter() - started
+
+        started = time.perf_counter()
+        for b in range(rows):
+            if alive[b] and told[b] in ends:
+                open_rows[b] = False
+            elif alive[b]:
+                ids[b].append(told[b])
+        if not bool(open_rows.any()):
+            break
+        embeds = backbone.embed(chosen.unsqueeze(1))  # [B, 1, D]
+        for b, vector in vectors.items():
+            embeds[b, 0] = vector.to(embeds.dtype)
+        mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
+        states, read_from = (
+            s[:, -1] for s in model.states(embeds, mask, backbone.step_positions(following), cache)
+        )
+        following = following + 1
+        clock["decode"] += time.perf_counter() - started
+    return [Spoken(ids[b], at[b], _joined(found[b]), dict(clock)) for b in range(rows)]
+
+
+def silent_tokens(model: PerceptionModel) -> list[int]:
+    """Ids that only the world may write: the picture's token, other special tokens, and rows without a word."""
+    tokenizer = model.backbone.processor.tokenizer
+    special = set(tokenizer.all_special_ids) | {model.backbone.image_token_id}
+    return sorted((special | set(range(len(tokenizer), model.vis_id))) - end_tokens(model))
+
+
+def end_tokens(model: PerceptionModel) -> set[int]:
+    """Ids that end an answer: the host's own and its tokenizer's."""
+    configured = getattr(getattr(model.host, "generation_config", None), "eos_token_id", None)
+    ends = set(configured) if isinstance(configured, (list, tuple)) else {configured}
+    return {int(i) for i in (*ends, model.backbone.processor.tokenizer.eos_token_id) if i is not None}
+
+
+def _check(prompts: Batch, seen: Seen, picture: Sequence[int]) -> None:
+    if len(picture) != len(prompts.input_ids):
+        raise ValueError(f"{len(picture)} pictures named for {len(prompts.input_ids)} prompts; name one for each, -1 for none")
+    if any(i >= len(seen.tokens) for i in picture):
+        raise ValueError(f"picture {max(picture)} was named, but {len(seen.tokens)} were seen; count from 0")
+    if not bool((prompts.attention_mask[:, -1] == 1).all()):
+        raise ValueError("the prompts are padded on the right; pad them on the left to answer them")
+
+
+def _warpers(temperature: float, top_p: float) -> LogitsProcessorList | None:
+    if temperature < 0 or not 0 < top_p <= 1:
+        raise ValueError(f"temperature {temperature} and top_p {top_p}; wanted temperature >= 0 and 0 < top_p <= 1")
+    if temperature == 0:
+        return None
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(temperature)])
+    if top_p < 1:
+        warpers.append(TopPLogitsWarper(top_p))
+    return warpers
+
+
+def _choose(logits: Tensor, warp: LogitsProcessorList | None, generator: torch.Generator | None) -> Tensor:
+    """The next token of each row: [B, V + 1] -> long [B]."""
+    if warp is None:
+        return logits.argmax(-1)
+    shares = warp(None, logits).softmax(-1)
+    return torch.multinomial(shares, 1, generator=generator).squeeze(1)
+
+
+def _row(regions: Regions, i: int) -> Regions:
+    keep = slice(i, i + 1)
+    return Regions(regions.boxes[keep], regions.masks[keep], regions.points[keep], regions.scores[keep])
+
+
+def _joined(parts: list[Regions]) -> Regions:
+    """Regions of one answer as one value; none make empty tensors."""
+    if not parts:
+        empty = torch.zeros(0)
+        return Regions(empty.view(0, 4), empty.view(0, 1, 1), empty.view(0, 1, 1), empty)
+    return Regions(*(torch.cat([getattr(p, f) for p in parts]) for f in ("boxes", "masks", "points", "scores")))

@@ -1,0 +1,216 @@
+"""The plug-in: perception held beside a host, and the forward pass that is the paper's figure.
+
+Knows hidden states, the new tokens and what is read or written at them. Knows no file formats (store.py), no phrases
+(data/) and no weights of losses (config.py). The host is never subclassed, resized or edited: `<vis>` has the first id
+beyond the host's vocabulary, so no text that a user types can become it.
+
+B batch rows, T tokens, D width, V the host's vocabulary, N regions, K tokens a region, P pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from perceptiongpt.core.batch import Batch, Output, Regions
+from perceptiongpt.core.slots import before, owner, places, read, write
+from perceptiongpt.model.adapt import attach_lora
+from perceptiongpt.model.backbone import Backbone, Look
+from perceptiongpt.model.fusion import LayerFusion
+from perceptiongpt.tasks.positions import fourier, grid_xy
+from perceptiongpt.tasks.region import PreparedPicture, RegionDecoder, RegionEncoder
+
+PLACE_BANDS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a plug-in is built of; stored beside its weights. Widths that belong to the host are never settings."""
+
+    vis_tokens: int = 1  # K tokens an object
+    decoder_width: int = 192
+    decoder_depth: int = 2
+    read_layers: str = "last"  # "last" as in the paper, or "fused": a learned mean over the language model's layers
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
+    trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trained_host_modules", tuple(self.trained_host_modules))
+        if self.vis_tokens < 1 or self.vis_tokens > 64:
+            raise ValueError(f"vis_tokens is {self.vis_tokens}; wanted 1 to 64 tokens an object")
+        if self.read_layers not in ("last", "fused"):
+            raise ValueError(f"read_layers is {self.read_layers!r}; wanted 'last' or 'fused'")
+        if self.lora_targets not in ("attention", "all", "none"):
+            raise ValueError(f"lora_targets is {self.lora_targets!r}; wanted 'attention', 'all' or 'none'")
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """P encoded pictures: what the language model reads and what the decoders look at. May be kept and asked again."""
+
+    tokens: tuple[Tensor, ...]  # each [I, D]
+    prepared: PreparedPicture | None  # None when there is no picture
+    grids: dict[str, Tensor] = field(default_factory=dict)  # what position ids need of hosts of dynamic resolution
+
+    def pick(self, rows: Sequence[int]) -> Seen:
+        """The pictures at `rows`, in that order; the same picture may be picked for several questions."""
+        chosen = torch.as_tensor(rows, dtype=torch.long, device=self.tokens[0].device)
+        prepared = None if self.prepared is None else self.prepared.pick(chosen)
+        return Seen(tuple(self.tokens[i] for i in rows), prepared, {k: v[chosen] for k, v in self.grids.items()})
+
+
+class PerceptionModel(nn.Module):
+    """A host and what was added to it. Make one with `equip`."""
+
+    def __init__(self, backbone: Backbone, settings: Settings) -> None:
+        super().__init__()
+        width, layers = backbone.width, backbone.layer_count
+        self.settings, self.backbone, self.host = settings, backbone, backbone.host
+        self.vis_id = backbone.vocab_size
+        self.encoder = RegionEncoder(width, backbone.row_norm)
+        self.decoder = RegionDecoder(width, backbone.feature_width, settings.decoder_width, settings.decoder_depth)
+        self.fusion = LayerFusion(backbone.feature_layers, backbone.native_layer)
+        self.place = nn.Linear(4 * PLACE_BANDS, width)  # 2-D positions of what the language model reads; zero at birth
+        nn.init.zeros_(self.place.weight)
+        nn.init.zeros_(self.place.bias)
+        self.vis_row = nn.Parameter(backbone.host.get_output_embeddings().weight.detach().float().mean(0, keepdim=True))
+        k = settings.vis_tokens
+        self.filler = nn.Parameter(torch.randn(k - 1, width) * backbone.row_norm / width**0.5) if k > 1 else None
+        self.state_fusion = LayerFusion(layers + 1, layers) if settings.read_layers == "fused" else None
+        self.lora = attach_lora(backbone.host, settings.lora_targets, settings.lora_rank, settings.lora_alpha)
+        self.call_counter: Callable[[int], None] | None = None  # told the tokens of every language-model call
+
+    # -- the forward pass ----------------------------------------------------------------------------------------
+
+    def forward(self, batch: Batch, through: bool = True) -> Output:
+        """Losses' ingredients for a batch: logits at supervised places, regions said, regions reconstructed.
+
+        `through=False` lets no gradient into the language model: the decoders learn to read it as it is.
+        """
+        seen = self.see(batch.pixels)
+        slot = places(batch.input_ids, self.vis_id)  # [B, T]
+        embeds = self.embed(batch.input_ids, seen)  # [B, T, D]
+        embeds = write(embeds, slot, self.spell(self.encode(batch)))  # [N * K, D] written at <vis>
+        position_ids, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
+        embeds = embeds if through else embeds.detach()
+        states, read_from = self.states(embeds, batch.attention_mask, position_ids)  # [B, T, D]
+        said = read(read_from, before(slot)).unflatten(0, (-1, self.settings.vis_tokens))  # [N, K, D]
+        picture = self.picture_of(batch)[batch.owner]  # [N]
+        spoken = ~batch.asked
+        regions = self.decode(said[spoken], seen, picture[spoken])
+        again = self.decode(self.encode(batch).unsqueeze(1), seen, picture)
+        supervised = batch.labels[:, 1:] != -100
+        logits = self.head(states[:, :-1][supervised])  # [P, V + 1]
+        return Output(logits, batch.labels[:, 1:][supervised], regions, again)
+
+    def picture_of(self, batch: Batch) -> Tensor:
+        """For each batch row, which of the batch's pictures it shows: long [B]; rows of text alone get -1."""
+        shows = (batch.input_ids == self.backbone.image_token_id).any(1)
+        return torch.where(shows, shows.long().cumsum(0) - 1, -1)
+
+    # -- its parts -----------------------------------------------------------------------------------------------
+
+    def see(self, pixels: dict[str, Tensor]) -> Seen:
+        """Encode pictures once, for the language model and for the decoders."""
+        if not pixels:
+            return Seen((), None)
+        grids = {k: v for k, v in pixels.items() if k == "image_grid_thw"}
+        return self.prepare(self.backbone.look(pixels), grids)
+
+    def prepare(self, look: Look, grids: dict[str, Tensor]) -> Seen:
+        """A Look with this plug-in's positions and fused map."""
+        with torch.autocast(look.cells.device.type, enabled=False):  # geometry is float32
+            fused = self.fusion(look.layers).permute(0, 3, 1, 2)  # [P, C, h, w]
+            prepared = self.decoder.prepare(fused, look.cells)
+        if self.backbone.dynamic:
+            return Seen(look.tokens, prepared, grids)
+        place = self.place(fourier(grid_xy(*self.backbone.cells_hw, fused.device), PLACE_BANDS))  # [I, D]
+        return Seen(tuple(t + place.to(t.dtype) for t in look.tokens), prepared, grids)
+
+    def encode(self, batch: Batch) -> Tensor:
+        """The regions of a batch as vectors [N, D]."""
+        with torch.autocast(batch.boxes.device.type, enabled=False):
+            return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown)
+
+    def spell(self, vectors: Tensor) -> Tensor:
+        """Region vectors [N, D] as the K embeddings written at each region's tokens: [N * K, D].
+
+        Only the last of the K places carries the region; the others carry fillers, since a region that is spoken is
+        known only when all K states have been read.
+        """
+        if self.filler is None:
+            return vectors
+        fill = self.filler.expand(len(vectors), -1, -1)
+        return torch.cat([fill, vectors.unsqueeze(1)], dim=1).flatten(0, 1)
+
+    def embed(self, input_ids: Tensor, seen: Seen) -> Tensor:
+        """Input embeddings [B, T, D] with the pictures' tokens in their places; `<vis>` places still to be written."""
+        embeds = self.backbone.embed(input_ids)
+        slot = places(input_ids, self.backbone.image_token_id)
+        if not seen.tokens:
+            return embeds
+        return write(embeds, slot, torch.cat(seen.tokens))
+
+    def states(
+        self, embeds: Tensor, attention_mask: Tensor, position_ids: Tensor, cache: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """What the head reads and what regions are read from, both [B, T, D]. One language-model call."""
+        if self.call_counter is not None:
+            self.call_counter(embeds.shape[1])
+        fused = self.state_fusion is not None
+        last, layers = self.backbone.states(embeds, attention_mask, position_ids, cache, layers=fused)
+        if self.state_fusion is None:
+            return last, last
+        return last, self.state_fusion(layers)
+
+    def head(self, states: Tensor) -> Tensor:
+        """Logits [..., V + 1]: the host's own, and `<vis>` last."""
+        vis = states.float() @ self.vis_row.T
+        return torch.cat([self.backbone.head(states).float(), vis], dim=-1)
+
+    def decode(self, states: Tensor, seen: Seen, picture: Tensor) -> Regions:
+        """States [N, K, D] and the picture of each (long [N]) -> Regions; no regions need no picture."""
+        if seen.prepared is None:
+            if len(states):
+                raise ValueError(f"{len(states)} regions were spoken of, but no picture was given; give a picture")
+            empty = states.new_zeros((0,), dtype=torch.float32)
+            return Regions(empty.view(0, 4), empty.view(0, 1, 1), empty.view(0, 1, 1), empty)
+        with torch.autocast(states.device.type, enabled=False):  # geometry is float32
+            return self.decoder(states, seen.prepared, picture)
+
+    def respell(self, regions: Regions) -> Tensor:
+        """Decoded regions as the vectors that are fed back: [N, D]."""
+        has = torch.tensor([[True, True, False]], device=regions.boxes.device).expand(len(regions.boxes), -1)
+        points = regions.boxes[:, :2]
+        return self.encoder(regions.boxes, regions.masks.sigmoid(), points, has)
+
+    # -- what was added ------------------------------------------------------------------------------------------
+
+    def added(self) -> dict[str, nn.Parameter]:
+        """The plug-in's own parameters by name: everything but the host's and the adapter's."""
+        return {n: p for n, p in self.named_parameters() if not n.startswith("host.") and not n.startswith("lora.")}
+
+    def description(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return asdict(self.settings)
+
+
+def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) -> PerceptionModel:
+    """Give eyes that point to a `transformers` image-text-to-text model, from outside.
+
+    `settings` are the fields of `Settings`; an unknown one raises TypeError. The fresh plug-in changes no logit of the
+    host. Raises HostError for hosts that cannot be held. Added parts are float32 on the host's device.
+    """
+    made = Settings(**settings)
+    backbone = Backbone(host, processor)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = PerceptionModel(backbone, made)
+    return model.to(backbone.device)
+

@@ -1,0 +1,186 @@
+"""One folder for what was added to a host: config JSON, safetensors, adapter, processor; never pickle, never the host.
+
+    config.json               format, settings, the host's name and fingerprint
+    perception.safetensors    the plug-in's own parameters
+    host_modules.safetensors  host modules that were trained whole (a projector), if any
+    adapter/                  the low-rank adapter, as peft writes it
+    processor/                the host's processor, unchanged
+
+`load` refuses what is missing, left over, of another shape or made for another host, and says which.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from perceptiongpt.model.adapt import host_module
+from perceptiongpt.model.perception import PerceptionModel, equip
+
+FORMAT = 1
+CONFIG, OWN, HOST, ADAPTER, PROCESSOR = (
+    "config.json",
+    "perception.safetensors",
+    "host_modules.safetensors",
+    "adapter",
+    "processor",
+)
+_CONFIG_LIMIT = 1_000_000
+
+
+class StoreError(ValueError):
+    """A model folder that cannot be used, with the reason and what to do."""
+
+
+def save(model: PerceptionModel, folder: str | Path, host: str, dtype: torch.dtype | None = None) -> Path:
+    """Write the plug-in to `folder`, replacing it as a whole: a kill at any moment leaves the old or the new one.
+
+    `host` is what finds the host again: an id, a folder, "default" or "tiny:FAMILY". `dtype` stores floats narrower.
+    """
+    target = Path(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        config = {
+            "format": FORMAT,
+            "host": host,
+            "fingerprint": model.backbone.fingerprint(),
+            "settings": model.description(),
+        }
+        (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        save_file(_stored(model.added(), dtype), work / OWN)
+        trained = _host_parameters(model)
+        if trained:
+            save_file(_stored(trained, dtype), work / HOST)
+        if model.lora is not None:
+            (work / ADAPTER).mkdir()
+            save_file(_stored(_adapter(model), dtype), work / ADAPTER / "adapter_model.safetensors")
+            model.lora.peft_config["perception"].save_pretrained(work / ADAPTER)
+        model.backbone.processor.save_pretrained(work / PROCESSOR)
+        replace_folder(work, target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def load(folder: str | Path, host: Any, processor: Any) -> PerceptionModel:
+    """The plug-in of `folder`, put on a host that is already loaded; ready to answer (eval, no gradients)."""
+    folder = Path(folder)
+    config = read_config(folder)
+    try:
+        model = equip(host, processor, **config["settings"])
+    except TypeError as error:
+        raise StoreError(f"{folder / CONFIG} has settings this version does not know ({error}); upgrade perceptiongpt") from error
+    ours, theirs = model.backbone.fingerprint(), config["fingerprint"]
+    differ = [k for k in ours if ours[k] != theirs.get(k)]
+    if differ:
+        model.lora = model.lora.unload() and None if model.lora is not None else None
+        raise StoreError(
+            f"{folder} was made for a host with {differ[0]} {theirs.get(differ[0])}, this one has {ours[differ[0]]}; "
+            "give the host it was made for"
+        )
+    _fill(model.added(), _read(folder / OWN), folder / OWN)
+    trained = _host_parameters(model)
+    if trained:
+        _fill(trained, _read(folder / HOST), folder / HOST)
+    elif (folder / HOST).exists():
+        raise StoreError(f"{folder / HOST} is there, but the settings name no trained host modules; remove it")
+    if model.lora is not None:
+        _fill(_adapter(model), _read(folder / ADAPTER / "adapter_model.safetensors"), folder / ADAPTER)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model.eval()
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The checked config.json of a model folder."""
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise StoreError(f"{folder} is not a perceptiongpt model folder: it has no {CONFIG}; give one made by train")
+    if path.stat().st_size > _CONFIG_LIMIT:
+        raise StoreError(f"{path} is larger than {_CONFIG_LIMIT} bytes; it is not a config of this project")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path} is not JSON ({error}); restore it or train again") from error
+    shape = {"format": int, "host": str, "fingerprint": dict, "settings": dict}
+    wrong = [k for k, kind in shape.items() if not isinstance(config, dict) or not isinstance(config.get(k), kind)]
+    if wrong:
+        raise StoreError(f"{path} lacks {wrong[0]!r}; restore it or train again")
+    if config["format"] != FORMAT:
+        raise StoreError(f"{path} has format {config['format']}, this version reads {FORMAT}; upgrade perceptiongpt")
+    return config
+
+
+def replace_folder(work: Path, target: Path) -> None:
+    """Put a finished folder in the place of `target`; what was there is removed only after the new one stands."""
+    for path in work.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
+    os.chmod(work, 0o755)
+    if not target.exists():
+        work.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+    target.rename(old / "old")
+    work.rename(target)
+    shutil.rmtree(old)
+
+
+def _host_parameters(model: PerceptionModel) -> dict[str, torch.nn.Parameter]:
+    return {
+        f"{name}.{inner}": p
+        for name in model.settings.trained_host_modules
+        for inner, p in host_module(model.host, name).named_parameters()
+    }
+
+
+def _adapter(model: PerceptionModel) -> dict[str, torch.nn.Parameter]:
+    """The adapter's parameters under peft's own stored names."""
+    return {
+        f"base_model.model.{n.replace('.perception.', '.')}": p
+        for n, p in model.host.named_parameters()
+        if ".lora_" in n
+    }
+
+
+def _stored(parameters: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    return {n: p.detach().to("cpu", dtype or p.dtype).contiguous() for n, p in parameters.items()}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise StoreError(f"{path} is missing; the model folder is incomplete, copy it again")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); copy it again") from error
+
+
+def _fill(parameters: Mapping[str, torch.nn.Parameter], stored: Mapping[str, Tensor], path: Path) -> None:
+    """Copy tensors by exact name and shape."""
+    missing, extra = sorted(set(parameters) - set(stored)), sorted(set(stored) - set(parameters))
+    if missing:
+        raise StoreError(f"{path} lacks {len(missing)} tensors, first {missing[0]!r}; the folder is incomplete")
+    if extra:
+        raise StoreError(f"{path} has {len(extra)} tensors that no part takes, first {extra[0]!r}; it was made for another model")
+    for name, parameter in parameters.items():
+        if parameter.shape != stored[name].shape:
+            raise StoreError(
+                f"{path}: {name} has shape {tuple(stored[name].shape)}, wanted {tuple(parameter.shape)}; "
+                "it was made for another host or other settings"
+            )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(stored[name])

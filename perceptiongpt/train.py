@@ -1,0 +1,228 @@
+"""The training loop: batch -> output -> loss parts -> step; says aloud what trains; goes on where a kill left it.
+
+Batch k of a run is a function of (seed, k) alone, so a resumed run continues the same losses.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from perceptiongpt.config import Rates, Run, Stage
+from perceptiongpt.core.answer import Region
+from perceptiongpt.core.batch import Batch
+from perceptiongpt.core.objective import parts
+from perceptiongpt.data.collate import collate
+from perceptiongpt.data.mix import Mix
+from perceptiongpt.data.render import Renderer
+from perceptiongpt.data.sample import Sample
+from perceptiongpt.model.adapt import choose_trainable, host_module, trainable_report
+from perceptiongpt.model.align import naming_loss
+from perceptiongpt.model.perception import PerceptionModel
+from perceptiongpt.model.store import replace_folder, save
+
+
+class TrainError(ValueError):
+    """A run that cannot start or go on, with the reason and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batches(torch.utils.data.Dataset):
+    """Batch k of a run, made from nothing but (seed, k)."""
+
+    samples: Mix
+    renderer: Renderer
+    eye: Any
+    size: int
+    seed: int
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int) -> tuple[Batch, list[list[Region]]]:
+        rng = np.random.default_rng((self.seed, 7, k))
+        chosen = [self.samples[k * self.size + i] for i in range(self.size)]
+        return collate(chosen, self.renderer, self.eye, rng), [named_regions(s) for s in chosen]
+
+
+def named_regions(sample: Sample) -> list[Region]:
+    """What is known by name in a sample's picture: all its objects where the source tells them, else what is spoken of."""
+    if "objects" in sample.meta:
+        return list(sample.meta["objects"])
+    return [r for turn in sample.turns for r in turn.regions if r.label]
+
+
+def train(run: Run, model: PerceptionModel, samples: Mix, say: Callable[[str], None] = print, resume: bool = False) -> Path:
+    """Train `model` as `run` says; returns the folder of the trained plug-in.
+
+    Writes `run.out`/model (the plug-in), checkpoint (to resume), log.jsonl (loss parts by step) and run.json.
+    Raises TrainError for a folder in use, and when a loss is not finite.
+    """
+    out = Path(run.out)
+    checkpoint = out / "checkpoint"
+    if (out / "run.json").exists() and not resume:
+        raise TrainError(f"{out} already holds a run; give another out=…, remove it, or add --resume")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "run.json").write_text(json.dumps(asdict(run), indent=1) + "\n", encoding="utf-8")
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    torch.manual_seed(run.seed)
+    for name in run.settings.get("trained_host_modules", ()):
+        host_module(model.host, name).float()  # what trains is kept in float32
+    renderer = Renderer(
+        model.backbone.processor, model.vis_id, model.backbone.image_token_id, model.settings.vis_tokens
+    )
+    done = _progress(checkpoint) if resume else {"stage": 0, "step": 0}
+    for number, stage in enumerate(run.stages[done["stage"] :], start=done["stage"]):
+        first = done["step"] if number == done["stage"] else 0
+        choose_trainable(model, stage.aim)
+        say(f"Stage {number + 1} of {len(run.stages)}: {stage.aim}, {stage.steps} steps of {stage.batch * stage.accumulate}")
+        say(trainable_report(model))
+        optimiser = _optimiser(model, stage.rates, run.decay)
+        if number == done["stage"] and checkpoint.exists() and resume:
+            _restore(checkpoint, model, optimiser if first else None)
+        source = Batches(samples, renderer, model.backbone, stage.batch, run.seed + number, stage.steps * stage.accumulate)
+        feed = _feed(source, first * stage.accumulate, run.workers)
+        started = time.monotonic()
+        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+            for step in range(first, stage.steps):
+                values = _step(model, optimiser, feed, stage, step, run)
+                if not all(math.isfinite(v) for v in values.values()):
+                    raise TrainError(f"step {step} of stage {number} gave {values}; lower the rates or look at its samples")
+                row = {"stage": number, "step": step, **{k: round(v, 6) for k, v in values.items()}}
+                log.write(json.dumps(row) + "\n")
+                last = step == stage.steps - 1
+                if step % run.log_every == 0 or last:
+                    log.flush()
+                    speed = (step + 1 - first) * stage.batch * stage.accumulate / (time.monotonic() - started)
+                    shown = "  ".join(f"{k} {v:.3f}" for k, v in values.items())
+                    say(f"{stage.aim} {step + 1}/{stage.steps}  {shown}  {speed:.1f} samples/s")
+                if (step + 1) % run.save_every == 0 or last:
+                    at = (number + 1, 0) if last else (number, step + 1)
+                    _checkpoint(checkpoint, model, optimiser, *at)
+                    save(model, out / "model", run.host)
+    return out / "model"
+
+
+def _progress(checkpoint: Path) -> dict[str, int]:
+    """Where a run stands: the stage and the step to go on with."""
+    if not (checkpoint / "state.json").is_file():
+        return {"stage": 0, "step": 0}
+    return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+
+
+def _step(
+    model: PerceptionModel, optimiser: torch.optim.Optimizer, feed: Iterator[Any], stage: Stage, step: int, run: Run
+) -> dict[str, float]:
+    """One optimiser step over `stage.accumulate` batches; the loss parts, averaged, and the gradient's norm."""
+    device = model.backbone.device
+    narrow = model.backbone.dtype == torch.bfloat16
+    values: dict[str, float] = {}
+    weights = asdict(run.weights)
+    for _ in range(stage.accumulate):
+        batch, named = next(feed)
+        with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
+            if stage.aim == "name":
+                loss_parts: dict[str, Tensor] = {"name": naming_loss(model, batch, named)}
+                loss = loss_parts["name"]
+            else:
+                moved = batch.to(device)
+                loss_parts = parts(model(moved, through=stage.aim == "all"), moved)
+                loss = sum((weights[k] * v for k, v in loss_parts.items()), start=torch.zeros((), device=device))
+        (loss / stage.accumulate).backward()
+        for k, v in loss_parts.items():
+            values[k] = values.get(k, 0.0) + float(v.detach()) / stage.accumulate
+    for group in optimiser.param_groups:
+        group["lr"] = group["peak"] * _schedule(step, stage.steps, stage.warmup)
+    trained = [p for group in optimiser.param_groups for p in group["params"]]
+    values["norm"] = float(torch.nn.utils.clip_grad_norm_(trained, run.clip))
+    if math.isfinite(values["norm"]):
+        optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return values
+
+
+def _feed(source: Batches, first: int, workers: int) -> Iterator[Any]:
+    rest = torch.utils.data.Subset(source, range(first, len(source)))
+    loader: Any = torch.utils.data.DataLoader(
+        rest, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
+    )
+    return iter(loader)
+
+
+def _schedule(step: int, steps: int, warmup: int) -> float:
+    """Share of the peak rate: linear warm-up, then a cosine to a twentieth."""
+    if step < warmup:
+        return (step + 1) / warmup
+    share = (step - warmup) / max(1, steps - warmup)
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _optimiser(model: PerceptionModel, rates: Rates, decay: float) -> torch.optim.Optimizer:
+    groups: dict[str, list[torch.nn.Parameter]] = {"heads": [], "rows": [], "adapter": [], "host": []}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            kind = "adapter" if ".lora_" in name else "host" if name.startswith("host.") else "heads"
+            groups["rows" if name == "vis_row" else kind].append(p)
+    peaks = asdict(rates)
+    return torch.optim.AdamW(
+        [{"params": ps, "lr": peaks[k], "peak": peaks[k], "weight_decay": decay} for k, ps in groups.items() if ps],
+        betas=(0.9, 0.98),
+    )
+
+
+def _trainable(model: PerceptionModel) -> dict[str, torch.nn.Parameter]:
+    """Everything that any stage trains, by name."""
+    trained = tuple(f"host.{t}." for t in model.settings.trained_host_modules)
+    return {
+        n: p
+        for n, p in model.named_parameters()
+        if not n.startswith("host.") or ".lora_" in n or n.startswith(trained)
+    }
+
+
+def _checkpoint(folder: Path, model: PerceptionModel, optimiser: torch.optim.Optimizer, stage: int, step: int) -> None:
+    """All that a resumed run needs, as safetensors; replaced as a whole."""
+    work = Path(tempfile.mkdtemp(prefix=".checkpoint-", dir=folder.parent))
+    try:
+        trainable = _trainable(model)
+        save_file({n: p.detach().contiguous() for n, p in trainable.items()}, work / "parameters.safetensors")
+        moments = {
+            f"{n}|{k}": v.contiguous()
+            for n, p in trainable.items()
+            for k, v in optimiser.state.get(p, {}).items()
+            if isinstance(v, Tensor)
+        }
+        save_file(moments, work / "optimiser.safetensors")
+        (work / "state.json").write_text(json.dumps({"stage": stage, "step": step}))
+        replace_folder(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _restore(folder: Path, model: PerceptionModel, optimiser: torch.optim.Optimizer | None) -> None:
+    parameters = load_file(folder / "parameters.safetensors")
+    moments = load_file(folder / "optimiser.safetensors")
+    trainable = _trainable(model)
+    if set(parameters) != set(trainable):
+        odd = sorted(set(parameters) ^ set(trainable))[0]
+        raise TrainError(f"{folder} does not fit this run ({odd} differs); resume with the settings it was made with")
+    with torch.no_grad():
+        for name, p in trainable.items():
+            p.copy_(parameters[name])
+    for key, value in moments.items() if optimiser is not None else ():
+        name, _, part = key.rpartition("|")
+        optimiser.state[trainable[name]][part] = value
