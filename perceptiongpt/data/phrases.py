@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perceptiongpt.data.words import NUMBERS, asks_for_many, bare, is_plural, with_article
+from perceptiongpt.data.words import NUMBERS, asks_for_many, bare, is_countable, is_plural, with_article
 
 CANONICAL_SHARE = 0.5
 BARE_SHARE = 0.2  # of the phrases lose their article, as users leave it out
@@ -181,9 +181,9 @@ def ask(task: str, rng: np.random.Generator, *, phrase: str = "", noun: str = ""
     return (
         template.replace("{p}", phrase)
         .replace("{be}", _be(phrase))
-        .replace("{a}", with_article(noun) if not is_plural(noun) else f"any {noun}")
+        .replace("{a}", with_article(noun) if is_countable(noun) else f"any {noun}")
         .replace("{N}", nouns)
-        .replace("Is there any", "Are there any")
+        .replace("Is there any", "Are there any" if is_plural(noun) else "Is there any")
     )
 
 

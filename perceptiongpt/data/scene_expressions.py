@@ -12,31 +12,32 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from perceptiongpt.data.objects import COLOURS
-from perceptiongpt.data.scene_compose import SceneObject
+from perceptiongpt.data.scene_compose import LEAST_VISIBLE, SceneObject
 from perceptiongpt.data.scene_referents import ANYTHING, RELATIONS, Candidate, Expression, Referents, may_be, near
-from perceptiongpt.data.words import NUMBERS, ORDINALS, is_plural, plural, stems
+from perceptiongpt.data.words import NUMBERS, ORDINALS, is_countable, plural, stems
 
 KINDS = ("name", "colour", "place", "size", "relation", "ordinal", "group", "none")
 # Shares of the draws, not of what comes of them: a picture offers few names and many places. On the shipped library
 # they give name 0.40, colour 0.12, place 0.15, relation 0.10, size 0.05, ordinal 0.03, group 0.05, none 0.10.
 MIX = {
-    "name": 0.58,
-    "colour": 0.13,
-    "place": 0.055,
-    "size": 0.04,
-    "relation": 0.075,
-    "ordinal": 0.075,
-    "group": 0.06,
-    "none": 0.05,
+    "name": 0.50,
+    "colour": 0.12,
+    "place": 0.085,
+    "size": 0.055,
+    "relation": 0.09,
+    "ordinal": 0.05,
+    "group": 0.05,
+    "none": 0.055,
 }
 LEAST_EXPRESSIONS = 3
-# Photographs behind the things may hold these; they are never called absent.
+# Photographs behind the things may hold these, or the words are too wide; they are never called absent.
 OFTEN_BEHIND = frozenset(
     re.findall(
         r"\w+",
         "tree cloud mountain sun moon flower plant grass leaf house building sky sea ocean water beach river lake road"
         " path bridge rock stone field forest light window wall fence snow star stars night sunrise sunset"
-        " landscape boat island castle tower city street car bench bush palm wave fog rainbow",
+        " landscape boat island castle tower city street car bench bush palm wave fog rainbow toy animal"
+        " tool machine food thing device fruit vegetable drink insect person people bird fish",
     )
 )
 
@@ -186,7 +187,11 @@ def _sizes(who: Referents) -> Iterator[Candidate]:
 
 
 def _relations(who: Referents) -> Iterator[Candidate]:
-    anchors = [(noun, m[0]) for noun, m in who.nouns.items() if len(m) == 1 and noun != ANYTHING]
+    anchors = [
+        (noun, m[0])
+        for noun, m in who.nouns.items()
+        if len(m) == 1 and noun != ANYTHING and who.objects[m[0]].visible_share >= LEAST_VISIBLE
+    ]
     for noun, members in who.nouns.items():
         if noun == ANYTHING:
             continue
@@ -214,7 +219,7 @@ def _ordinals(who: Referents) -> Iterator[Candidate]:
 def _groups(who: Referents) -> Iterator[Candidate]:
     for noun, members in who.nouns.items():
         row = who.left_to_right(members)
-        if len(row) < 2 or noun == ANYTHING or is_plural(noun) or not who.askable(*row):
+        if len(row) < 2 or noun == ANYTHING or not is_countable(noun) or not who.askable(*row):
             continue
         several = plural(noun)
         yield _say(f"all the {several}", "group", *row)
@@ -231,7 +236,7 @@ def _absent(who: Referents, nouns: Sequence[str], rng: np.random.Generator) -> I
         noun = nouns[int(i)]
         nobody = not any(may_be(noun, o.name, o.kind, o.tags) for o in who.objects)
         if nobody and not stems(noun) & OFTEN_BEHIND:
-            several = rng.random() < 0.12 and not is_plural(noun)
+            several = rng.random() < 0.12 and is_countable(noun)
             yield _say(f"all the {plural(noun)}" if several else f"the {noun}", "none")
     for noun, members in who.nouns.items():
         here = [who.objects[i].colour for i in members]

@@ -22,7 +22,7 @@ NEAR_COLOURS = tuple(
     for pair in re.findall(
         r"\S+",
         "red-orange orange-yellow red-pink pink-purple purple-blue brown-orange grey-black grey-white brown-red"
-        " green-blue yellow-green brown-black brown-yellow white-yellow",
+        " green-blue yellow-green brown-black brown-yellow white-yellow blue-black",
     )
 )
 

@@ -15,7 +15,7 @@ from perceptiongpt.data.objects import COLOURS
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.scene_compose import SceneObject
 from perceptiongpt.data.scene_referents import ANYTHING, Referents, Scene
-from perceptiongpt.data.words import is_plural, plural, with_article
+from perceptiongpt.data.words import is_countable, plural, with_article
 
 # Of the questions about a picture; the rest of what a picture cannot offer goes to the others.
 TASKS = {
@@ -131,7 +131,7 @@ def point_on(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def _counts(scene: Scene, who: Referents, rng: np.random.Generator) -> Iterator[Exchange]:
-    nouns = [n for n, m in who.nouns.items() if n != ANYTHING and not is_plural(n) and who.askable(*m)]
+    nouns = [n for n, m in who.nouns.items() if n != ANYTHING and is_countable(n) and who.askable(*m)]
     for k in rng.permutation(len(nouns)):
         noun = nouns[int(k)]
         n = len(who.nouns[noun])

@@ -127,6 +127,13 @@ _CONFUSABLE = (
     ("window", "door", "french"),
     ("curtain", "blind", "drape"),
 )
+_UNCOUNTED = frozenset(
+    re.findall(
+        r"\w+",
+        "bread butter meat popcorn cheese rice money paper water honey salt sushi bacon tofu broccoli corn lettuce"
+        " garlic ginger furniture luggage tea coffee milk wood grass sand toast spaghetti jewellery cutlery fruit soap",
+    )
+)
 _AFTER_A_NOUN = frozenset(
     re.findall(
         r"\w+",
@@ -136,9 +143,21 @@ _AFTER_A_NOUN = frozenset(
 _ROW_OF = {word: i for i, row in enumerate(_CONFUSABLE) for word in row}
 
 
+def head_of(noun: str) -> str:
+    """The noun without what hangs on it: "cup of tea" to "cup", "padlock with a key" to "padlock"."""
+    words = noun.split(" ")
+    cut = next((i for i, w in enumerate(words) if i and w in _AFTER_A_NOUN), len(words))
+    return " ".join(words[:cut])
+
+
+def is_countable(noun: str) -> bool:
+    """Whether one may say "two" of it: not of "popcorn", nor of what is a plural already."""
+    return not is_plural(noun) and head_of(noun).rpartition(" ")[2] not in _UNCOUNTED
+
+
 def with_article(noun: str) -> str:
-    """ "an apple", "a unicorn"; a plural such as "scissors" stays bare."""
-    if is_plural(noun):
+    """The noun after its article: "an apple", "a unicorn"; "scissors" and "popcorn" stay bare."""
+    if not is_countable(noun):
         return noun
     low = noun.lower()
     if low.startswith(_AN_ANYWAY):
@@ -148,9 +167,10 @@ def with_article(noun: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """ "apple" to "apples", "office chair" to "office chairs"; a plural stays as it is."""
-    head, _, last = noun.rpartition(" ")
-    return f"{head} {_plural_word(last)}".strip()
+    """The plural: "apple" to "apples", "cup of tea" to "cups of tea"; a plural stays as it is."""
+    head = head_of(noun)
+    before, _, last = head.rpartition(" ")
+    return f"{before} {_plural_word(last)}".strip() + noun[len(head) :]
 
 
 @lru_cache(maxsize=8192)
@@ -174,7 +194,7 @@ def _plural_word(word: str) -> str:
 @lru_cache(maxsize=8192)
 def is_plural(noun: str) -> bool:
     """Whether a noun looks like a plural: "scissors", "office chairs"; not "bus", "glass", "cactus", "tennis"."""
-    word = noun.rpartition(" ")[2].lower()
+    word = head_of(noun).rpartition(" ")[2].lower()
     if word in _IRREGULAR:
         return word == "people"
     if word in ("men", "women", "children", "feet", "geese", "mice", "oxen", "teeth"):
@@ -196,8 +216,7 @@ def asks_for_many(phrase: str) -> bool:
         return False
     if words[0] in ("all", "both", "these", "those") or any(w in NUMBERS[2:] for w in words[:2]):
         return True
-    head = next((i for i, w in enumerate(words) if i and w in _AFTER_A_NOUN), len(words))
-    return is_plural(words[head - 1])
+    return is_plural(" ".join(words))
 
 
 @lru_cache(maxsize=8192)
@@ -215,11 +234,11 @@ def stems(text: str) -> frozenset[str]:
 
 def may_mean(noun: str, names: Iterable[str]) -> bool:
     """Whether somebody might call one of these things `noun`: generous, for checking that an expression is unique."""
-    head = stems(noun.rpartition(" ")[2])
+    head = stems(head_of(noun).rpartition(" ")[2])
     return any(head & stems(name) for name in names)
 
 
 @lru_cache(maxsize=65536)
 def is_called(noun: str, name: str) -> bool:
     """Whether `noun` names a thing called `name`: the whole name or its last words ("chair" for "office chair")."""
-    return noun == name or name.endswith(f" {noun}")
+    return noun == name or f" {head_of(name)}".endswith(f" {noun}")

@@ -95,10 +95,24 @@ def test_a_caption_counts_its_places_on() -> None:
 
 @pytest.mark.parametrize(
     ("one", "many"),
-    [("apple", "apples"), ("office chair", "office chairs"), ("knife", "knives"), ("bus", "buses"), ("cherry", "cherries"),
-     ("toy", "toys"), ("goldfish", "goldfish"), ("fireman", "firemen"), ("mouse", "mice"), ("glass", "glasses"),
-     ("scissors", "scissors"), ("potato", "potatoes"), ("piano", "pianos"), ("human", "humans")],
-)  # fmt: skip
+    [
+        ("apple", "apples"),
+        ("office chair", "office chairs"),
+        ("knife", "knives"),
+        ("bus", "buses"),
+        ("cherry", "cherries"),
+        ("toy", "toys"),
+        ("goldfish", "goldfish"),
+        ("fireman", "firemen"),
+        ("mouse", "mice"),
+        ("glass", "glasses"),
+        ("scissors", "scissors"),
+        ("potato", "potatoes"),
+        ("piano", "pianos"),
+        ("human", "humans"),
+        ("cup of bubble tea", "cups of bubble tea"),
+    ],
+)
 def test_plurals(one: str, many: str) -> None:
     assert words.plural(one) == many
 
@@ -123,6 +137,8 @@ def test_articles(noun: str, said: str) -> None:
         ("dog", "hot air balloon", False, False),
         ("apple", "apples", False, True),
         ("car", "carrot", False, False),
+        ("key", "padlock with a key", False, True),
+        ("cup", "cup of bubble tea", True, True),
     ],
 )
 def test_what_a_noun_names_and_what_it_might_name(noun: str, name: str, certain: bool, possible: bool) -> None:

@@ -59,7 +59,7 @@ def test_masks_are_what_is_visible_and_boxes_are_tight(scenes: list[Scene]) -> N
     hidden = 0
     for scene in scenes:
         width, height = scene.image.size
-        assert scene.image.mode == "RGB" and 240 <= height <= 400 and 225 <= width <= 400 or height == 225
+        assert (scene.image.mode == "RGB" and 240 <= height <= 400 and 225 <= width <= 400) or height == 225
         assert all(o.mask.shape == (height, width) and o.box == mask_to_box(o.mask) for o in scene.objects)
         if scene.objects:
             assert np.sum([o.mask for o in scene.objects], axis=0).max() == 1  # a pixel has one owner
@@ -153,7 +153,7 @@ def test_ordinals_need_three_of_a_kind_and_count_from_the_named_side() -> None:
     assert phrases["the second cup from the left"] == phrases["the second cup from the right"] == ("ordinal", (2,))
     assert phrases["the first cup from the right"] == ("ordinal", (0,))
     assert phrases["all the cups"] == ("group", (1, 2, 0))
-    assert not any("ordinal" == kind for kind, _ in said(*row[:2]).values())
+    assert not any(kind == "ordinal" for kind, _ in said(*row[:2]).values())
 
 
 def test_what_is_hidden_spoils_an_expression_but_is_never_asked_for() -> None:
