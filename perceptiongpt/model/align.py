@@ -39,9 +39,12 @@ def naming_loss(model: Any, batch: Batch, named: Sequence[Sequence[Region]]) -> 
     share = cells_target(masks, (look.cells.shape[-2], look.cells.shape[-1]))  # [R, I]
     picture = torch.tensor([p for p, _ in regions], device=tokens.device)
     which = torch.tensor([names.index(r.label) for _, r in regions], device=tokens.device)
-    costs = -logits.log_softmax(-1)[picture, :, which]  # [R, I]
+    wanted = torch.zeros_like(logits).flatten(0, 1)  # [P * I, M]: how much of each object lies in each cell
+    cell = (picture[:, None] * logits.shape[1] + torch.arange(logits.shape[1], device=tokens.device)).flatten()
+    wanted.index_put_((cell, which.repeat_interleave(logits.shape[1])), share.flatten(), accumulate=True)
+    cost = -(wanted * logits.flatten(0, 1).log_softmax(-1)).sum() / len(regions)
     norm = (tokens.norm(dim=-1) / model.backbone.row_norm).clamp(min=1e-4).log()
-    return (costs * share).sum(-1).mean() + 0.1 * norm.square().mean()
+    return cost + 0.1 * norm.square().mean()
 
 
 def name_vectors(model: Any, names: Sequence[str]) -> Tensor:
