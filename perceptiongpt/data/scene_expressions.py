@@ -13,7 +13,16 @@ import numpy as np
 
 from perceptiongpt.data.objects import COLOURS
 from perceptiongpt.data.scene_compose import LEAST_VISIBLE, SceneObject
-from perceptiongpt.data.scene_referents import ANYTHING, RELATIONS, Candidate, Expression, Referents, may_be, near
+from perceptiongpt.data.scene_referents import (
+    ANYTHING,
+    COLOURED,
+    RELATIONS,
+    Candidate,
+    Expression,
+    Referents,
+    may_be,
+    near,
+)
 from perceptiongpt.data.words import NUMBERS, ORDINALS, is_countable, plural, stems
 
 KINDS = ("name", "colour", "place", "size", "relation", "ordinal", "group", "none")
@@ -91,7 +100,7 @@ def _names(who: Referents) -> Iterator[Candidate]:
 
 def _colours(who: Referents) -> Iterator[Candidate]:
     for noun, members in who.nouns.items():
-        if set(noun.split()) & set(COLOURS):
+        if COLOURED & set(noun.split()):
             continue
         colours = [who.objects[i].colour for i in members]
         for i, colour in zip(members, colours, strict=True):
@@ -240,7 +249,7 @@ def _absent(who: Referents, nouns: Sequence[str], rng: np.random.Generator) -> I
             yield _say(f"all the {plural(noun)}" if several else f"the {noun}", "none")
     for noun, members in who.nouns.items():
         here = [who.objects[i].colour for i in members]
-        if noun != ANYTHING and all(here) and who.askable(members[0]) and not set(noun.split()) & set(COLOURS):
+        if noun != ANYTHING and all(here) and who.askable(members[0]) and not COLOURED & set(noun.split()):
             wrong = [c for c in COLOURS if not any(near(c, h) for h in here if h)]
             if wrong:
                 yield _say(f"the {wrong[int(rng.integers(len(wrong)))]} {noun}", "none")

@@ -13,10 +13,13 @@ from functools import cached_property, lru_cache
 import numpy as np
 from PIL import Image
 
+from perceptiongpt.data.objects import COLOURS
 from perceptiongpt.data.scene_compose import SceneObject
 from perceptiongpt.data.words import is_called, may_mean
 
 ANYTHING = "object"
+# A name that holds one of these takes no colour before it ("the grey silver fish").
+COLOURED = frozenset((*COLOURS, "gray", "silver", "gold", "golden", "violet", "beige", "turquoise", "rainbow"))
 NEAR_COLOURS = tuple(
     frozenset(pair.split("-"))
     for pair in re.findall(

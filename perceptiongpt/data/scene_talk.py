@@ -11,11 +11,10 @@ import numpy as np
 
 from perceptiongpt.core.answer import Region
 from perceptiongpt.data import phrases
-from perceptiongpt.data.objects import COLOURS
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.scene_compose import SceneObject
-from perceptiongpt.data.scene_referents import ANYTHING, Referents, Scene
-from perceptiongpt.data.words import is_countable, plural, with_article
+from perceptiongpt.data.scene_referents import ANYTHING, COLOURED, Referents, Scene
+from perceptiongpt.data.words import NUMBERS, is_countable, plural, with_article
 
 # Of the questions about a picture; the rest of what a picture cannot offer goes to the others.
 TASKS = {
@@ -90,7 +89,8 @@ def _caption(
         if len(members) == 1:
             things.append((with_article(_coloured(scene.objects[members[0]]) if coloured else name), 1))
         else:
-            things.append((f"{phrases.answer_count(len(members))[:-1].lower()} {plural(name)}", len(members)))
+            several = f"{NUMBERS[len(members)]} {plural(name)}" if is_countable(name) else name
+            things.append((several, len(members)))
         order += members
     if things:
         found = tuple(regions[i] for i in order) if places else ()
@@ -143,7 +143,7 @@ def _counts(scene: Scene, who: Referents, rng: np.random.Generator) -> Iterator[
 def _colours(scene: Scene, who: Referents, indices: Sequence[int], rng: np.random.Generator) -> Iterator[Exchange]:
     for i in indices:
         thing = scene.objects[i]
-        if thing.colour and who.only(thing.kind) == i and not set(thing.name.split()) & set(COLOURS):
+        if thing.colour and who.only(thing.kind) == i and not COLOURED & set(thing.name.split()):
             question = phrases.ask("colour", rng, phrase=f"the {thing.kind}")
             yield Turn("user", question), Turn("assistant", f"{thing.colour.capitalize()}.")
 
@@ -157,7 +157,7 @@ def _presence(scene: Scene, rng: np.random.Generator) -> Iterator[Exchange]:
 
 
 def _coloured(thing: SceneObject) -> str:
-    plain = not thing.colour or set(thing.name.split()) & set(COLOURS)
+    plain = not thing.colour or COLOURED & set(thing.name.split())
     return thing.name if plain else f"{thing.colour} {thing.name}"
 
 
