@@ -21,6 +21,7 @@ class Weights:
     cell: float = 1.0
     score: float = 0.2
     cycle: float = 0.2
+    name: float = 0.0  # naming image tokens (model/align.py); for hosts whose projector is still to be taught
 
 
 @dataclass(frozen=True, kw_only=True)

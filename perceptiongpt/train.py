@@ -55,7 +55,7 @@ class Batches(torch.utils.data.Dataset):
     def __getitem__(self, k: int) -> tuple[Batch, list[list[Region]]]:
         rng = np.random.default_rng((self.seed, 7, k))
         chosen = [self.samples[k * self.size + i] for i in range(self.size)]
-        return collate(chosen, self.renderer, self.eye, rng), [named_regions(s) for s in chosen]
+        return collate(chosen, self.renderer, self.eye, rng), [named_regions(s) for s in chosen if s.image is not None]
 
 
 def named_regions(sample: Sample) -> list[Region]:
@@ -136,11 +136,15 @@ def _step(
         batch, named = next(feed)
         with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
             if stage.aim == "name":
-                loss_parts: dict[str, Tensor] = {"name": naming_loss(model, batch, named)}
+                cells = model.backbone.look(batch.pixels).cells
+                loss_parts: dict[str, Tensor] = {"name": naming_loss(model, cells, named)}
                 loss = loss_parts["name"]
             else:
                 moved = batch.to(device)
-                loss_parts = parts(model(moved, through=stage.aim == "all"), moved)
+                output = model(moved, through=stage.aim == "all")
+                loss_parts = parts(output, moved)
+                if weights["name"] and output.cells is not None:
+                    loss_parts["name"] = naming_loss(model, output.cells, named)
                 loss = sum((weights[k] * v for k, v in loss_parts.items()), start=torch.zeros((), device=device))
         (loss / stage.accumulate).backward()
         for k, v in loss_parts.items():

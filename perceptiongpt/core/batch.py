@@ -52,4 +52,5 @@ class Output:
     logits: Tensor  # [P, V + new] at the P supervised places
     targets: Tensor  # long [P]
     regions: Regions
+    cells: Tensor | None  # [P, D, hc, wc]: what the language model read of the pictures, before positions
     again: Regions  # every given region decoded from its own encoding (the cycle)

@@ -28,6 +28,14 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "I am looking for {p}.",
         "Mark {p}.",
     ),
+    "list": (
+        "Find: {p}.",
+        "Find these: {p}.",
+        "Where are these: {p}?",
+        "Locate each of these: {p}.",
+        "Show me: {p}.",
+        "Mark these: {p}.",
+    ),
     "point": (
         "Point to {p}.",
         "Point at {p}.",
@@ -144,6 +152,25 @@ def answer_none(phrase: str) -> str:
     return f"There {_be(phrase)} no {noun}."
 
 
+def ask_list(items: Sequence[str]) -> str:
+    """The canonical request for several things in one breath: "Find: the red mug; the second chair from the left."."""
+    return f"Find: {join_list(items)}."
+
+
+def join_list(items: Sequence[str]) -> str:
+    """Several phrases to be found at once, as one: "the red mug; the second chair from the left"."""
+    return "; ".join(_checked(item) for item in items)
+
+
+def answer_list(found: Sequence[tuple[str, int]]) -> str:
+    """The answer to a list of (phrase, how many were found): "The red mug{0}; all the apples{1}{2}; no cat."."""
+    parts, used = [], 0
+    for phrase, n in found:
+        parts.append(_checked(phrase) + _places(n, used) if n else f"no {bare(_checked(phrase))}")
+        used += n
+    return f"{_capital('; '.join(parts))}."
+
+
 def answer_name(name: str) -> str:
     """What a shown region is: "A red chair."."""
     return f"{_capital(with_article(name))}."
@@ -173,7 +200,7 @@ def say_caption(things: Sequence[tuple[str, int]], places: bool) -> str:
 def ask(task: str, rng: np.random.Generator, *, phrase: str = "", noun: str = "", nouns: str = "") -> str:
     """A question of a task: the canonical template half of the time, else one of the others.
 
-    `phrase` fills "region", "point" and "colour"; `noun` "presence"; `nouns` (a plural) "count".
+    `phrase` fills "region", "list", "point" and "colour"; `noun` "presence"; `nouns` (a plural) "count".
     """
     templates = QUESTIONS[task]
     other = rng.random() >= CANONICAL_SHARE

@@ -29,7 +29,7 @@ from perceptiongpt.data.scene_cast import cast_of
 from perceptiongpt.data.scene_compose import SceneObject, compose
 from perceptiongpt.data.scene_expressions import express
 from perceptiongpt.data.scene_referents import Expression, Scene
-from perceptiongpt.data.scene_talk import scene_sample
+from perceptiongpt.data.scene_talk import scene_regions, scene_sample
 
 __all__ = ["Expression", "Scene", "SceneObject", "SceneStream", "Scenes", "make_scene", "scene_samples", "write_scenes"]
 
@@ -71,7 +71,8 @@ class SceneStream:
     def __getitem__(self, i: int) -> Sample:
         if not -self.n <= i < self.n:
             raise IndexError(f"scene {i} came; there are {self.n}")
-        return _sample(self.library, self.split, self.seed, i % self.n, self.count, self.turns)[1]
+        scene, sample = _sample(self.library, self.split, self.seed, i % self.n, self.count, self.turns)
+        return replace(sample, meta={**sample.meta, "objects": scene_regions(scene)})
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(self.n))

@@ -60,8 +60,8 @@ def host_module(host: nn.Module, name: str) -> nn.Module:
 def choose_trainable(model: Any, aim: str = "all") -> None:
     """Freeze the host; train what the aim needs of what was added.
 
-    "name": the host modules that the settings name (its projector); "look": the plug-in's own parts that no gradient
-    through the language model would reach otherwise; "all": the plug-in, the adapter and the named host modules.
+    "name": the host modules that the settings name (its projector); "look": those, and the plug-in's
+    own parts that are reached without a gradient through the language model; "all": the plug-in, the adapter and the named host modules.
     """
     named = tuple(f"host.{t}." for t in model.settings.trained_host_modules)
     for name in model.settings.trained_host_modules:
@@ -70,7 +70,7 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
         added = not name.startswith("host.")
         chosen = {
             "name": name.startswith(named) if named else False,
-            "look": added and not name.startswith(("place.", "filler")),
+            "look": (added and not name.startswith(("place.", "filler"))) or (bool(named) and name.startswith(named)),
             "all": added or ".lora_" in name or (bool(named) and name.startswith(named)),
         }[aim]
         parameter.requires_grad_(chosen)
@@ -111,8 +111,12 @@ def disabled(model: Any) -> Iterator[nn.Module]:
     if model.lora is None:
         yield model.host
         return
+    trains = {n: p.requires_grad for n, p in model.host.named_parameters() if ".lora_" in n}
     model.lora.disable_adapter_layers()
     try:
         yield model.host
     finally:
         model.lora.enable_adapter_layers()
+        for name, parameter in model.host.named_parameters():  # peft's enabling makes adapters trainable
+            if name in trains:
+                parameter.requires_grad_(trains[name])

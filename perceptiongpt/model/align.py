@@ -14,37 +14,35 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perceptiongpt.core.answer import Region
-from perceptiongpt.core.batch import Batch
 from perceptiongpt.core.losses import cells_target
 
 TEMPERATURE = 0.07
 
 
-def naming_loss(model: Any, batch: Batch, named: Sequence[Sequence[Region]]) -> Tensor:
-    """Mean cross-entropy of naming image cells, for P pictures and the labelled masks in each.
+def naming_loss(model: Any, cells: Tensor, named: Sequence[Sequence[Region]]) -> Tensor:
+    """Mean cross-entropy of naming image cells [P, D, hc, wc], given the labelled masks of each of the P pictures.
 
-    Also holds the tokens' norm at that of the host's own embedding rows. Raises ValueError where nothing is named.
+    Also holds the tokens' norm at that of the host's own embedding rows. Where nothing is named, that alone.
     """
-    look = model.backbone.look(batch.pixels)
-    tokens = look.cells.flatten(2).transpose(1, 2).float()  # [P, I, D]
+    tokens = cells.flatten(2).transpose(1, 2).float()  # [P, I, D]
+    norm = (tokens.norm(dim=-1) / model.backbone.row_norm).clamp(min=1e-4).log().square().mean()
     regions = [(p, r) for p, group in enumerate(named) for r in group if r.label and r.mask is not None and r.mask.any()]
     if not regions:
-        raise ValueError("no picture of the batch has a labelled mask; naming image tokens needs them")
+        return 0.1 * norm
     names = sorted({r.label for _, r in regions if r.label})
     table = F.normalize(name_vectors(model, names), dim=-1)  # [M, D]
     logits = F.normalize(tokens, dim=-1) @ table.T / TEMPERATURE  # [P, I, M]
     masks = torch.stack(
         [torch.from_numpy(model.backbone.canvas(r.mask.shape[::-1]).mask_in(r.mask, 64)) for _, r in regions]
     ).to(tokens.device)
-    share = cells_target(masks, (look.cells.shape[-2], look.cells.shape[-1]))  # [R, I]
+    share = cells_target(masks, (cells.shape[-2], cells.shape[-1]))  # [R, I]
     picture = torch.tensor([p for p, _ in regions], device=tokens.device)
     which = torch.tensor([names.index(r.label) for _, r in regions], device=tokens.device)
     wanted = torch.zeros_like(logits).flatten(0, 1)  # [P * I, M]: how much of each object lies in each cell
     cell = (picture[:, None] * logits.shape[1] + torch.arange(logits.shape[1], device=tokens.device)).flatten()
     wanted.index_put_((cell, which.repeat_interleave(logits.shape[1])), share.flatten(), accumulate=True)
     cost = -(wanted * logits.flatten(0, 1).log_softmax(-1)).sum() / len(regions)
-    norm = (tokens.norm(dim=-1) / model.backbone.row_norm).clamp(min=1e-4).log()
-    return cost + 0.1 * norm.square().mean()
+    return cost + 0.1 * norm
 
 
 def name_vectors(model: Any, names: Sequence[str]) -> Tensor:

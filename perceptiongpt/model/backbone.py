@@ -41,11 +41,15 @@ class Backbone:
 
     def __init__(self, host: nn.Module, processor: Any) -> None:
         if getattr(host.config, "is_encoder_decoder", False):
-            raise HostError(f"{type(host).__name__} is an encoder-decoder; only decoder-only image-text hosts can be held")
+            raise HostError(
+                f"{type(host).__name__} is an encoder-decoder; only decoder-only image-text hosts can be held"
+            )
         self.host, self.processor = host, processor
         self.image_processor = getattr(processor, "image_processor", None)
         if self.image_processor is None or not hasattr(host, "get_image_features"):
-            raise HostError(f"{type(host).__name__} has no picture input; give an image-text-to-text model and its processor")
+            raise HostError(
+                f"{type(host).__name__} has no picture input; give an image-text-to-text model and its processor"
+            )
         text = host.config.get_text_config()
         self.width: int = host.get_input_embeddings().embedding_dim
         self.vocab_size: int = host.get_output_embeddings().weight.shape[0]
@@ -172,7 +176,12 @@ class Backbone:
         return following.expand(3, -1, -1) if self.dynamic else following
 
     def states(
-        self, embeds: Tensor, attention_mask: Tensor, position_ids: Tensor, cache: Any = None, layers: bool = False
+        self,
+        embeds: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor,
+        cache: Any = None,
+        layers: bool = False,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The states that the head reads [B, T, D], and, if asked for, those of every layer. One language-model call."""
         out = self.host.get_decoder()(
@@ -210,7 +219,9 @@ def _fixed_side(image_processor: Any) -> int:
     get = size.get if hasattr(size, "get") else lambda key: getattr(size, key, None)
     height, width = get("height") or get("shortest_edge"), get("width") or get("shortest_edge")
     if height is None or height != width:
-        raise HostError(f"the processor makes pictures of {size}; only one fixed square or dynamic resolution can be held")
+        raise HostError(
+            f"the processor makes pictures of {size}; only one fixed square or dynamic resolution can be held"
+        )
     return int(height)
 
 

@@ -10,6 +10,7 @@ B batch rows, T tokens, D width, V the host's vocabulary, N regions, K tokens a 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from perceptiongpt.core.batch import Batch, Output, Regions
-from perceptiongpt.core.slots import before, owner, places, read, write
-from perceptiongpt.model.adapt import attach_lora
+from perceptiongpt.core.slots import before, places, read, write
+from perceptiongpt.model.adapt import attach_lora, disabled
 from perceptiongpt.model.backbone import Backbone, Look
 from perceptiongpt.model.fusion import LayerFusion
 from perceptiongpt.tasks.positions import fourier, grid_xy
@@ -56,13 +57,15 @@ class Seen:
 
     tokens: tuple[Tensor, ...]  # each [I, D]
     prepared: PreparedPicture | None  # None when there is no picture
+    cells: Tensor | None = None  # [P, D, hc, wc]
     grids: dict[str, Tensor] = field(default_factory=dict)  # what position ids need of hosts of dynamic resolution
 
     def pick(self, rows: Sequence[int]) -> Seen:
         """The pictures at `rows`, in that order; the same picture may be picked for several questions."""
         chosen = torch.as_tensor(rows, dtype=torch.long, device=self.tokens[0].device)
         prepared = None if self.prepared is None else self.prepared.pick(chosen)
-        return Seen(tuple(self.tokens[i] for i in rows), prepared, {k: v[chosen] for k, v in self.grids.items()})
+        cells = None if self.cells is None else self.cells[chosen]
+        return Seen(tuple(self.tokens[i] for i in rows), prepared, cells, {k: v[chosen] for k, v in self.grids.items()})
 
 
 class PerceptionModel(nn.Module):
@@ -91,15 +94,17 @@ class PerceptionModel(nn.Module):
     def forward(self, batch: Batch, through: bool = True) -> Output:
         """Losses' ingredients for a batch: logits at supervised places, regions said, regions reconstructed.
 
-        `through=False` lets no gradient into the language model: the decoders learn to read it as it is.
+        `through=False` leaves the language model as the host has it, adapter off, and lets no gradient into it: the
+        decoders learn to read it as it is.
         """
         seen = self.see(batch.pixels)
         slot = places(batch.input_ids, self.vis_id)  # [B, T]
         embeds = self.embed(batch.input_ids, seen)  # [B, T, D]
         embeds = write(embeds, slot, self.spell(self.encode(batch)))  # [N * K, D] written at <vis>
         position_ids, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
-        embeds = embeds if through else embeds.detach()
-        states, read_from = self.states(embeds, batch.attention_mask, position_ids)  # [B, T, D]
+        with nullcontext() if through else disabled(self):
+            embeds = embeds if through else embeds.detach()
+            states, read_from = self.states(embeds, _needed(batch.attention_mask), position_ids)  # [B, T, D]
         said = read(read_from, before(slot)).unflatten(0, (-1, self.settings.vis_tokens))  # [N, K, D]
         picture = self.picture_of(batch)[batch.owner]  # [N]
         spoken = ~batch.asked
@@ -107,7 +112,7 @@ class PerceptionModel(nn.Module):
         again = self.decode(self.encode(batch).unsqueeze(1), seen, picture)
         supervised = batch.labels[:, 1:] != -100
         logits = self.head(states[:, :-1][supervised])  # [P, V + 1]
-        return Output(logits, batch.labels[:, 1:][supervised], regions, again)
+        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again)
 
     def picture_of(self, batch: Batch) -> Tensor:
         """For each batch row, which of the batch's pictures it shows: long [B]; rows of text alone get -1."""
@@ -129,9 +134,9 @@ class PerceptionModel(nn.Module):
             fused = self.fusion(look.layers).permute(0, 3, 1, 2)  # [P, C, h, w]
             prepared = self.decoder.prepare(fused, look.cells)
         if self.backbone.dynamic:
-            return Seen(look.tokens, prepared, grids)
+            return Seen(look.tokens, prepared, look.cells, grids)
         place = self.place(fourier(grid_xy(*self.backbone.cells_hw, fused.device), PLACE_BANDS))  # [I, D]
-        return Seen(tuple(t + place.to(t.dtype) for t in look.tokens), prepared, grids)
+        return Seen(tuple(t + place.to(t.dtype) for t in look.tokens), prepared, look.cells, grids)
 
     def encode(self, batch: Batch) -> Tensor:
         """The regions of a batch as vectors [N, D]."""
@@ -158,7 +163,7 @@ class PerceptionModel(nn.Module):
         return write(embeds, slot, torch.cat(seen.tokens))
 
     def states(
-        self, embeds: Tensor, attention_mask: Tensor, position_ids: Tensor, cache: Any = None
+        self, embeds: Tensor, attention_mask: Tensor | None, position_ids: Tensor, cache: Any = None
     ) -> tuple[Tensor, Tensor]:
         """What the head reads and what regions are read from, both [B, T, D]. One language-model call."""
         if self.call_counter is not None:
@@ -201,6 +206,12 @@ class PerceptionModel(nn.Module):
         return asdict(self.settings)
 
 
+def _needed(attention_mask: Tensor) -> Tensor | None:
+    """None for rows padded on the right: under causal attention no token feels what comes after it."""
+    begins = bool((attention_mask[:, 0] == 1).all())
+    return None if begins and bool((attention_mask.diff(dim=1) <= 0).all()) else attention_mask
+
+
 def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) -> PerceptionModel:
     """Give eyes that point to a `transformers` image-text-to-text model, from outside.
 
@@ -213,4 +224,3 @@ def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) ->
         torch.manual_seed(seed)
         model = PerceptionModel(backbone, made)
     return model.to(backbone.device)
-

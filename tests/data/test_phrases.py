@@ -59,6 +59,7 @@ def test_every_template_is_filled_and_the_first_is_what_predict_asks(task: str) 
     assert not any("{" in a.replace("{0}", "") for a in asked)
     canonical = {
         "region": phrases.ask_region("the cup"),
+        "list": phrases.ask_list(["the cup"]),
         "point": phrases.ask_point("the cup"),
         "what": phrases.ask_what(),
         "describe": phrases.ask_describe(),
@@ -69,6 +70,13 @@ def test_every_template_is_filled_and_the_first_is_what_predict_asks(task: str) 
         "presence": "Is there a cup?",
     }
     assert canonical[task] in asked
+
+
+def test_a_list_is_answered_in_its_own_order_and_says_what_is_missing() -> None:
+    assert phrases.ask_list(["the cup", "all the dogs", "a cat"]) == "Find: the cup; all the dogs; a cat."
+    assert phrases.answer_list([("the cup", 1), ("all the dogs", 2), ("the cat", 0)]) == (
+        "The cup{0}; all the dogs{1}{2}; no cat."
+    )
 
 
 def test_the_same_seed_asks_the_same() -> None:
