@@ -1,0 +1,272 @@
+"""The verb of a user: look at a picture once, then ask about it; every answer comes in pixels of that picture.
+
+Knows prompts (data.render makes them, as in training), canvases and the decoding loop. Knows no files of data sets, no
+painting and no judging.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+
+from perceptiongpt.asking import Shown, checked_words, question_turn
+from perceptiongpt.core.answer import Answer, Region
+from perceptiongpt.core.canvas import Canvas
+from perceptiongpt.data import phrases
+from perceptiongpt.data.collate import assemble, pad_id
+from perceptiongpt.data.picture import open_picture
+from perceptiongpt.data.render import Renderer
+from perceptiongpt.data.sample import Picture, Turn
+from perceptiongpt.data.spans import name_spans
+from perceptiongpt.hosts import open_host, quiet
+from perceptiongpt.model import store
+from perceptiongpt.model.generate import Spoken, generate
+from perceptiongpt.model.perception import PerceptionModel
+from perceptiongpt.model.perception import Seen as Encoded
+from perceptiongpt.tasks.point import best_xy
+
+PACKAGED = Path(__file__).parent / "weights"
+
+
+def load(model: str | Path | None = None, host: str | None = None, dtype: str = "auto", device: str = "auto") -> Eye:
+    """A trained model, ready to look: the packaged one, or the folder `model` that `train` made.
+
+    `host` overrides where its host is found (see `hosts.open_host`, which also explains `dtype` and `device`).
+    Raises ValueError when the folder or the host cannot be used; the message says what to do.
+    """
+    if model is None and not (PACKAGED / store.CONFIG).is_file():
+        raise FileNotFoundError(
+            "no trained model ships with this copy of perceptiongpt; name a model folder, such as one made by "
+            "`perceptiongpt train`"
+        )
+    folder = PACKAGED if model is None else Path(model).expanduser()
+    name = host or store.read_config(folder)["host"]
+    held, processor = open_host(name, dtype, device)
+    with quiet():
+        return Eye(store.load(folder, held, processor), "default" if model is None else folder.name or str(folder))
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One question as the model is asked it, and what its answer's regions should hold."""
+
+    turn: Turn
+    box: bool = True
+    mask: bool = True
+    point: bool = True
+    label: str | None = None  # what a region is called where the answer's own words don't say
+
+
+class Eye:
+    """A perception model that looks at pictures. `name` is what its answers say made them."""
+
+    def __init__(self, model: PerceptionModel, name: str = "") -> None:
+        self.model, self.name = model.eval(), name
+        backbone = model.backbone
+        self.renderer = Renderer(backbone.processor, model.vis_id, backbone.image_token_id, model.settings.vis_tokens)
+
+    @overload
+    def look(self, picture: Picture) -> Seen: ...
+    @overload
+    def look(self, picture: list[Picture] | tuple[Picture, ...]) -> SeenAll: ...
+
+    @torch.inference_mode()
+    def look(self, picture: Any) -> Seen | SeenAll:
+        """Encode a picture once: a path, PIL image, array or bytes; a list of them is looked at together.
+
+        Raises PictureError (a ValueError) for what is no picture.
+        """
+        if not isinstance(picture, (list, tuple)):
+            return Seen(self.look([picture]))
+        if not picture:
+            raise ValueError("an empty list of pictures came; give at least one picture")
+        started = time.perf_counter()
+        opened = [open_picture(p) for p in picture]
+        backbone = self.model.backbone
+        canvases = tuple(backbone.canvas(p.size) for p in opened)
+        views = [canvas.view(p) for canvas, p in zip(canvases, opened, strict=True)]
+        encoded = self.model.see(backbone.pixels(views))
+        return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started)
+
+    def ask(self, picture: Picture, question: str, region: Shown = None, **how: Any) -> Answer:
+        """`look(picture).ask(question, region)`."""
+        return self.look(picture).ask(question, region, **how)
+
+    def segment(self, picture: Picture, phrase: str, **how: Any) -> Answer:
+        """`look(picture).segment(phrase)`."""
+        return self.look(picture).segment(phrase, **how)
+
+    def detect(self, picture: Picture, phrase: str, **how: Any) -> Answer:
+        """`look(picture).detect(phrase)`."""
+        return self.look(picture).detect(phrase, **how)
+
+    def point(self, picture: Picture, phrase: str, **how: Any) -> Answer:
+        """`look(picture).point(phrase)`."""
+        return self.look(picture).point(phrase, **how)
+
+    def caption(self, picture: Picture, places: bool = True, **how: Any) -> Answer:
+        """`look(picture).caption(places)`."""
+        return self.look(picture).caption(places, **how)
+
+    def describe(self, picture: Picture, region: Region, **how: Any) -> Answer:
+        """`look(picture).describe(region)`."""
+        return self.look(picture).describe(region, **how)
+
+
+@dataclass(frozen=True, eq=False)
+class SeenAll:
+    """Several encoded pictures; row b of a batch of questions is about picture `rows[b]`.
+
+    A phrase is asked about every row; a list of phrases has one for each. `how` goes to `model.generate.generate`
+    (max_new_tokens, max_regions, temperature, top_p, seed). Answers come in the order of the rows; their timings are
+    those of the whole batch.
+    """
+
+    eye: Eye
+    encoded: Encoded
+    canvases: tuple[Canvas, ...]
+    rows: tuple[int, ...]
+    vision: float  # seconds that opening and encoding took
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pick(self, rows: Sequence[int]) -> SeenAll:
+        """The same pictures, nothing encoded anew, asked about in other rows: `pick([0, 0, 1])` takes 3 questions."""
+        if not rows or not all(0 <= i < len(self.canvases) for i in rows):
+            raise ValueError(f"rows {list(rows)} came; wanted at least one, each in 0..{len(self.canvases) - 1}")
+        return replace(self, rows=tuple(rows))
+
+    def ask(
+        self, question: str | Sequence[str], region: Region | Sequence[Shown] | None = None, **how: Any
+    ) -> list[Answer]:
+        """Answers to questions; a region is shown after the question's words, or where the question says {0}."""
+        words, shown = self._each(question), self._each(region)
+        pairs = zip(words, shown, self.rows, strict=True)
+        return self._answer([Request(question_turn(w, s, self.canvases[i].size_wh)) for w, s, i in pairs], how)
+
+    def segment(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
+        """Box, mask, point and score of what a phrase means; no regions where there is none."""
+        return self._find(phrase, phrases.ask_region, how)
+
+    def detect(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
+        """As `segment`, without masks."""
+        return self._find(phrase, phrases.ask_region, how, mask=False)
+
+    def point(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
+        """A point on what a phrase means."""
+        return self._find(phrase, phrases.ask_point, how, mask=False, box=False)
+
+    def caption(self, places: bool = True, **how: Any) -> list[Answer]:
+        """What the pictures show, with a region for each thing named, or the words alone."""
+        text = phrases.ask_grounded() if places else phrases.ask_caption()
+        return self._answer([Request(Turn("user", text))] * len(self.rows), how)
+
+    def describe(self, region: Region | Sequence[Shown], **how: Any) -> list[Answer]:
+        """What is in a shown region."""
+        return self.ask(phrases.ask_describe(), region, **how)
+
+    def _each(self, value: Any) -> list[Any]:
+        if not isinstance(value, (list, tuple)):
+            return [value] * len(self.rows)
+        if len(value) != len(self.rows):
+            raise ValueError(f"{len(value)} came for {len(self.rows)} rows; give one for each, or one for all")
+        return list(value)
+
+    def _find(self, phrase: Any, asking: Callable[[str], str], how: dict[str, Any], **parts: bool) -> list[Answer]:
+        words = [checked_words(p, "phrase") for p in self._each(phrase)]
+        return self._answer([Request(Turn("user", asking(w)), label=w, **parts) for w in words], how)
+
+    @torch.inference_mode()
+    def _answer(self, requests: Sequence[Request], how: dict[str, Any]) -> list[Answer]:
+        started = time.perf_counter()
+        model, renderer = self.eye.model, self.eye.renderer
+        canvases = [self.canvases[i] for i in self.rows]
+        rendered = [
+            renderer.asking([request.turn], model.backbone.image_places(canvas))
+            for request, canvas in zip(requests, canvases, strict=True)
+        ]
+        prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
+        spoken = generate(model, prompts, self.encoded, self.rows, **how)
+        made = [self._made(*each) for each in zip(spoken, requests, canvases, strict=True)]
+        total = self.vision + time.perf_counter() - started
+        return [replace(a, timings={"vision": self.vision, **a.timings, "total": total}) for a in made]
+
+    def _made(self, said: Spoken, request: Request, canvas: Canvas) -> Answer:
+        text, spans = self._text(said)
+        regions = said.regions
+        boxes = canvas.boxes_out(regions.boxes.cpu()).tolist()
+        masks = canvas.masks_out(regions.masks.float()) if request.mask and len(boxes) else None
+        cells = (regions.points.shape[-2], regions.points.shape[-1])
+        points = best_xy(regions.points.float().flatten(1), *cells).tolist() if len(boxes) else []
+        scores = regions.scores.float().sigmoid().tolist()
+        found = tuple(
+            Region(
+                box=tuple(boxes[n]) if request.box else None,  # type: ignore[arg-type]
+                mask=None if masks is None else masks[n],
+                point=canvas.point_out((points[n][0], points[n][1])) if request.point else None,
+                score=scores[n],
+                label=request.label if span is None else text[slice(*span)],
+                span=span,
+            )
+            for n, span in enumerate(spans)
+        )
+        return Answer(text, found, canvas.size_wh, dict(said.timings), self.eye.name)
+
+    def _text(self, said: Spoken) -> tuple[str, list[tuple[int, int] | None]]:
+        """The answer's words, and the range of them that names each region."""
+        decode = self.eye.renderer.decode
+        whole = decode(said.ids)
+        text = whole.strip()
+        lead = len(whole) - len(whole.lstrip())
+        places = [min(max(len(decode(said.ids[:p])) - lead, 0), len(text)) for p in said.places]
+        return text, name_spans(text, places)
+
+
+class Seen:
+    """One encoded picture that may be asked again and again: `seen.segment("the red mug")`.
+
+    The verbs are those of `SeenAll`, one answer each. In an answer's timings "vision" is what the look took, once,
+    and "total" counts it.
+    """
+
+    def __init__(self, all_of_it: SeenAll) -> None:
+        self.all = all_of_it
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the picture in pixels."""
+        return self.all.canvases[0].size_wh
+
+    def many(self, count: int) -> SeenAll:
+        """The same picture for a batch of `count` questions."""
+        return self.all.pick([0] * count)
+
+    def ask(self, question: str, region: Shown = None, **how: Any) -> Answer:
+        """The answer to a question; a region (or several) is shown after its words, or where it says {0}."""
+        return self.all.ask([question], [region], **how)[0]
+
+    def segment(self, phrase: str, **how: Any) -> Answer:
+        """Box, mask, point and score of what a phrase means; no regions where there is none."""
+        return self.all.segment([phrase], **how)[0]
+
+    def detect(self, phrase: str, **how: Any) -> Answer:
+        """As `segment`, without masks."""
+        return self.all.detect([phrase], **how)[0]
+
+    def point(self, phrase: str, **how: Any) -> Answer:
+        """A point on what a phrase means."""
+        return self.all.point([phrase], **how)[0]
+
+    def caption(self, places: bool = True, **how: Any) -> Answer:
+        """What the picture shows, with a region for each thing named, or the words alone."""
+        return self.all.caption(places, **how)[0]
+
+    def describe(self, region: Region, **how: Any) -> Answer:
+        """What is in a shown region."""
+        return self.all.describe([region], **how)[0]

@@ -1,0 +1,61 @@
+"""Training sources by name, as runs write them: drawn shapes, composed scenes, a JSONL file, a folder of scenes.
+
+Knows which name means which source. Knows nothing of mixing (data.mix) nor of models.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from perceptiongpt.data.mix import Source
+
+SHAPES = 4096  # pictures of 64 px: a few megabytes, and some seconds to draw
+SCENES = 200_000  # made one by one when asked for
+
+
+def open_source(name: str, seed: int) -> Source:
+    """The source called `name`: "shapes", "scenes:SPLIT", a JSONL file, or a folder that `data scenes` wrote.
+
+    "shapes:N" and "scenes:SPLIT:N" say how many samples there are. Raises ValueError (FileNotFoundError for a path)
+    that lists what there is.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "shapes":
+        from perceptiongpt.data.shapes import shapes
+
+        return shapes(_count(rest, SHAPES, name), seed)
+    if kind == "scenes":
+        from perceptiongpt.data.objects import ObjectLibrary
+        from perceptiongpt.data.scenes import SceneStream
+
+        split, _, count = rest.partition(":")
+        library = ObjectLibrary.open()
+        library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
+        return SceneStream(split, seed, _count(count, SCENES, name), library)  # type: ignore[arg-type]
+    path = Path(name).expanduser()
+    if path.is_dir():
+        from perceptiongpt.data.scenes import Scenes
+
+        return _filled(list(Scenes(path).samples()), name)
+    if path.suffix == ".jsonl":
+        from perceptiongpt.data.jsonl import read_jsonl
+
+        return _filled(list(read_jsonl(path)), name)
+    raise ValueError(
+        f"there is no source {name!r}; give shapes, scenes:SPLIT, a .jsonl file or a folder made by "
+        "`perceptiongpt data scenes`"
+    )
+
+
+def _count(text: str, default: int, name: str) -> int:
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} in source {name!r} is no number of samples; write 1 or more")
+    return int(text)
+
+
+def _filled(samples: Source, name: str) -> Source:
+    if not len(samples):
+        raise ValueError(f"source {name} holds no samples; give a file with at least one line")
+    return samples
