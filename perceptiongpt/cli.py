@@ -27,11 +27,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0, 2 for what was refused, 130 for Ctrl-C."""
-    try:
-        told = parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
-    except SystemExit as stop:
-        return int(stop.code or 0)
+    """Run one command; returns its exit code: 0, 2 for what was refused, 130 for Ctrl-C.
+
+    A command line that cannot be read, and --help, end as argparse ends them: SystemExit with 2 and with 0.
+    """
+    told = parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         from perceptiongpt import commands
 
