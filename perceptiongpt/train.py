@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.store import replace_folder, save
 
 
+POOL = 8  # batches that are sorted by length together
+
+
 class TrainError(ValueError):
     """A run that cannot start or go on, with the reason and what to do."""
 
@@ -48,14 +51,28 @@ class Batches(torch.utils.data.Dataset):
     size: int
     seed: int
     count: int
+    kept: dict[str, Any] = field(default_factory=dict)  # the pool that is being dealt out
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, k: int) -> tuple[Batch, list[list[Region]]]:
         rng = np.random.default_rng((self.seed, 7, k))
-        chosen = [self.samples[k * self.size + i] for i in range(self.size)]
+        chosen = self._pool(k // POOL)[k % POOL :: POOL]
         return collate(chosen, self.renderer, self.eye, rng), [named_regions(s) for s in chosen if s.image is not None]
+
+    def _pool(self, p: int) -> list[Sample]:
+        """The samples of POOL batches, longest first, so that a batch holds samples of about one length."""
+        if self.kept.get("p") != p:
+            found = [self.samples[p * self.size * POOL + i] for i in range(self.size * POOL)]
+            order = np.argsort([-sum(len(t.text) for t in s.turns) for s in found], kind="stable")
+            batches = np.random.default_rng((self.seed, 8, p)).permutation(POOL)
+            ranks = np.empty(len(found), int)
+            for rank, i in enumerate(order):
+                ranks[i] = batches[rank // self.size] + POOL * (rank % self.size)
+            pool: list[Sample] = [found[i] for i in np.argsort(ranks, kind="stable")]
+            self.kept.update(p=p, pool=pool)
+        return self.kept["pool"]
 
 
 def named_regions(sample: Sample) -> list[Region]:

@@ -71,7 +71,7 @@ def generate(
     embeds = write(embeds, slot, model.spell(model.encode(prompts)))
     position_ids, following = backbone.positions(prompts.input_ids, prompts.attention_mask, looked.grids)
     cache, mask = DynamicCache(config=backbone.host.config.get_text_config()), prompts.attention_mask
-    states, read_from = (s[:, -1] for s in model.states(embeds, mask, position_ids, cache))  # [B, D]
+    states, read_from = _last(model, embeds, mask, position_ids, cache)  # [B, D]
     clock["prefill"] = time.perf_counter() - started
 
     ids: list[list[int]] = [[] for _ in range(rows)]
@@ -125,12 +125,18 @@ def generate(
         for b, vector in vectors.items():
             embeds[b, 0] = vector.to(embeds.dtype)
         mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
-        states, read_from = (
-            s[:, -1] for s in model.states(embeds, mask, backbone.step_positions(following), cache)
-        )
+        states, read_from = _last(model, embeds, mask, backbone.step_positions(following), cache)
         following = following + 1
         clock["decode"] += time.perf_counter() - started
     return [Spoken(ids[b], at[b], _joined(found[b]), dict(clock)) for b in range(rows)]
+
+
+def _last(
+    model: PerceptionModel, embeds: Tensor, mask: Tensor, position_ids: Tensor, cache: DynamicCache
+) -> tuple[Tensor, Tensor]:
+    """The last place's state for the head and for the decoders, each [B, D]."""
+    states, layers = model.states(embeds, mask, position_ids, cache)
+    return states[:, -1], model.fuse([layer[:, -1] for layer in layers])
 
 
 def silent_tokens(model: PerceptionModel) -> list[int]:

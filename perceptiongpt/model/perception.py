@@ -104,8 +104,9 @@ class PerceptionModel(nn.Module):
         position_ids, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
         with nullcontext() if through else disabled(self):
             embeds = embeds if through else embeds.detach()
-            states, read_from = self.states(embeds, _needed(batch.attention_mask), position_ids)  # [B, T, D]
-        said = read(read_from, before(slot)).unflatten(0, (-1, self.settings.vis_tokens))  # [N, K, D]
+            states, layers = self.states(embeds, _needed(batch.attention_mask), position_ids)  # [B, T, D]
+        said = self.fuse([read(layer, before(slot)) for layer in layers])  # [N * K, D]
+        said = said.unflatten(0, (-1, self.settings.vis_tokens))  # [N, K, D]
         picture = self.picture_of(batch)[batch.owner]  # [N]
         spoken = ~batch.asked
         regions = self.decode(said[spoken], seen, picture[spoken])
@@ -164,15 +165,17 @@ class PerceptionModel(nn.Module):
 
     def states(
         self, embeds: Tensor, attention_mask: Tensor | None, position_ids: Tensor, cache: Any = None
-    ) -> tuple[Tensor, Tensor]:
-        """What the head reads and what regions are read from, both [B, T, D]. One language-model call."""
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What the head reads [B, T, D], and the layers that regions are read from (`fuse`). One language-model call."""
         if self.call_counter is not None:
             self.call_counter(embeds.shape[1])
         fused = self.state_fusion is not None
         last, layers = self.backbone.states(embeds, attention_mask, position_ids, cache, layers=fused)
-        if self.state_fusion is None:
-            return last, last
-        return last, self.state_fusion(layers)
+        return last, layers if fused else (last,)
+
+    def fuse(self, layers: Sequence[Tensor]) -> Tensor:
+        """One vector [N, D] out of the same place's states in each layer, each [N, D]."""
+        return layers[0] if self.state_fusion is None else self.state_fusion(layers)
 
     def head(self, states: Tensor) -> Tensor:
         """Logits [..., V + 1]: the host's own, and `<vis>` last."""
