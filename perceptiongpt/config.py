@@ -53,7 +53,9 @@ class Stage:
         if self.aim not in ("name", "look", "all"):
             raise ValueError(f"a stage's aim is {self.aim!r}; wanted 'name', 'look' or 'all'")
         if min(self.steps, self.batch, self.accumulate) < 1:
-            raise ValueError(f"a stage of {self.steps} steps of {self.batch} x {self.accumulate}; wanted at least 1 of each")
+            raise ValueError(
+                f"a stage of {self.steps} steps of {self.batch} x {self.accumulate}; wanted at least 1 of each"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,6 @@ from perceptiongpt.model.align import naming_loss
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.store import replace_folder, save
 
-
 POOL = 8  # batches that are sorted by length together
 
 
@@ -76,13 +75,15 @@ class Batches(torch.utils.data.Dataset):
 
 
 def named_regions(sample: Sample) -> list[Region]:
-    """What is known by name in a sample's picture: all its objects where the source tells them, else what is spoken of."""
+    """What is known by name in a sample's picture: all its objects where the source tells, else what is spoken of."""
     if "objects" in sample.meta:
         return list(sample.meta["objects"])
     return [r for turn in sample.turns for r in turn.regions if r.label]
 
 
-def train(run: Run, model: PerceptionModel, samples: Mix, say: Callable[[str], None] = print, resume: bool = False) -> Path:
+def train(
+    run: Run, model: PerceptionModel, samples: Mix, say: Callable[[str], None] = print, resume: bool = False
+) -> Path:
     """Train `model` as `run` says; returns the folder of the trained plug-in.
 
     Writes `run.out`/model (the plug-in), checkpoint (to resume), log.jsonl (loss parts by step) and run.json.
@@ -106,25 +107,30 @@ def train(run: Run, model: PerceptionModel, samples: Mix, say: Callable[[str], N
     for number, stage in enumerate(run.stages[done["stage"] :], start=done["stage"]):
         first = done["step"] if number == done["stage"] else 0
         choose_trainable(model, stage.aim)
-        say(f"Stage {number + 1} of {len(run.stages)}: {stage.aim}, {stage.steps} steps of {stage.batch * stage.accumulate}")
+        size = stage.batch * stage.accumulate
+        say(f"Stage {number + 1} of {len(run.stages)}: {stage.aim}, {stage.steps} steps of {size}")
         say(trainable_report(model))
         optimiser = _optimiser(model, stage.rates, run.decay)
         if number == done["stage"] and checkpoint.exists() and resume:
             _restore(checkpoint, model, optimiser if first else None)
-        source = Batches(samples, renderer, model.backbone, stage.batch, run.seed + number, stage.steps * stage.accumulate)
+        source = Batches(
+            samples, renderer, model.backbone, stage.batch, run.seed + number, stage.steps * stage.accumulate
+        )
         feed = _feed(source, first * stage.accumulate, run.workers)
         started = time.monotonic()
         with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             for step in range(first, stage.steps):
                 values = _step(model, optimiser, feed, stage, step, run)
                 if not all(math.isfinite(v) for v in values.values()):
-                    raise TrainError(f"step {step} of stage {number} gave {values}; lower the rates or look at its samples")
+                    raise TrainError(
+                        f"step {step} of stage {number} gave {values}; lower the rates or look at its samples"
+                    )
                 row = {"stage": number, "step": step, **{k: round(v, 6) for k, v in values.items()}}
                 log.write(json.dumps(row) + "\n")
                 last = step == stage.steps - 1
                 if step % run.log_every == 0 or last:
                     log.flush()
-                    speed = (step + 1 - first) * stage.batch * stage.accumulate / (time.monotonic() - started)
+                    speed = (step + 1 - first) * size / (time.monotonic() - started)
                     shown = "  ".join(f"{k} {v:.3f}" for k, v in values.items())
                     say(f"{stage.aim} {step + 1}/{stage.steps}  {shown}  {speed:.1f} samples/s")
                 if (step + 1) % run.save_every == 0 or last:
@@ -209,9 +215,7 @@ def _trainable(model: PerceptionModel) -> dict[str, torch.nn.Parameter]:
     """Everything that any stage trains, by name."""
     trained = tuple(f"host.{t}." for t in model.settings.trained_host_modules)
     return {
-        n: p
-        for n, p in model.named_parameters()
-        if not n.startswith("host.") or ".lora_" in n or n.startswith(trained)
+        n: p for n, p in model.named_parameters() if not n.startswith("host.") or ".lora_" in n or n.startswith(trained)
     }
 
 
@@ -244,6 +248,8 @@ def _restore(folder: Path, model: PerceptionModel, optimiser: torch.optim.Optimi
     with torch.no_grad():
         for name, p in trainable.items():
             p.copy_(parameters[name])
-    for key, value in moments.items() if optimiser is not None else ():
+    if optimiser is None:
+        return
+    for key, value in moments.items():
         name, _, part = key.rpartition("|")
         optimiser.state[trainable[name]][part] = value

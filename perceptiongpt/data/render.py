@@ -1,6 +1,6 @@
 """A dialogue as token ids, with the supervision of each token: the one renderer for training and for asking.
 
-Knows a tokenizer, a chat template and the ids of `<vis>` and of the picture's token. Knows nothing of pixels or tensors.
+Knows a tokenizer, a chat template and the ids of `<vis>` and of the picture's token; nothing of pixels or tensors.
 What a person typed never becomes a control token: the template is rendered around stand-ins, and only the template's
 own text is tokenised with special tokens; `<vis>` has no spelling at all.
 """
@@ -20,7 +20,7 @@ _OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters around the number o
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """Ids [T], labels [T] (-100 where nothing is supervised), regions in the order of their tokens and who said them."""
+    """Ids [T], labels [T] (-100 where nothing is supervised), regions in the order of their tokens, who said them."""
 
     ids: list[int]
     labels: list[int]
@@ -89,7 +89,7 @@ class Renderer:
         return ids
 
     def _end(self, out: Rendered, tail: str, image_places: int, supervised: bool) -> None:
-        """What follows a turn's words; after the assistant's, the first special token (the end of the turn) is taught."""
+        """What follows a turn's words; after the assistant's, the special token that ends it is taught."""
         start = len(out.ids)
         ids = self._control(out, tail, image_places, supervised=False)
         if not supervised:
@@ -136,7 +136,9 @@ class Renderer:
 def show(rendered: Rendered, renderer: Renderer) -> str:
     """A rendered dialogue as text with marks: [taught words], ◉ a region to be found, ◌ a region that is shown."""
     asked = iter([a for a in rendered.asked for _ in range(renderer.vis_tokens)])
-    out, run, taught = [], [], False
+    out: list[str] = []
+    run: list[str] = []
+    taught = False
     for i, label in [*zip(rendered.ids, rendered.labels, strict=True), (None, IGNORED)]:
         is_taught = label != IGNORED
         if run and (i is None or is_taught != taught):

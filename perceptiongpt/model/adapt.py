@@ -36,7 +36,9 @@ def attach_lora(host: nn.Module, targets: str, rank: int, alpha: int) -> Any:
     if targets == "none":
         return None
     if not names:
-        raise ValueError(f"found no linear layers for adapters ({targets}) in {type(host).__name__}; use lora_targets=none")
+        raise ValueError(
+            f"found no linear layers for adapters ({targets}) in {type(host).__name__}; use lora_targets=none"
+        )
     from peft import LoraConfig
     from peft.tuners.lora import LoraModel
 
@@ -60,8 +62,8 @@ def host_module(host: nn.Module, name: str) -> nn.Module:
 def choose_trainable(model: Any, aim: str = "all") -> None:
     """Freeze the host; train what the aim needs of what was added.
 
-    "name": the host modules that the settings name (its projector); "look": those, and the plug-in's
-    own parts that are reached without a gradient through the language model; "all": the plug-in, the adapter and the named host modules.
+    "name": the host modules that the settings name (its projector); "look": those, and the plug-in's own parts that
+    are reached without a gradient through the language model; "all": the plug-in, the adapter and the named modules.
     """
     named = tuple(f"host.{t}." for t in model.settings.trained_host_modules)
     for name in model.settings.trained_host_modules:

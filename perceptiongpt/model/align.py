@@ -26,18 +26,23 @@ def naming_loss(model: Any, cells: Tensor, named: Sequence[Sequence[Region]]) ->
     """
     tokens = cells.flatten(2).transpose(1, 2).float()  # [P, I, D]
     norm = (tokens.norm(dim=-1) / model.backbone.row_norm).clamp(min=1e-4).log().square().mean()
-    regions = [(p, r) for p, group in enumerate(named) for r in group if r.label and r.mask is not None and r.mask.any()]
+    regions = [
+        (p, r.label, r.mask)
+        for p, group in enumerate(named)
+        for r in group
+        if r.label and r.mask is not None and r.mask.any()
+    ]
     if not regions:
         return 0.1 * norm
-    names = sorted({r.label for _, r in regions if r.label})
+    names = sorted({label for _, label, _ in regions})
     table = F.normalize(name_vectors(model, names), dim=-1)  # [M, D]
     logits = F.normalize(tokens, dim=-1) @ table.T / TEMPERATURE  # [P, I, M]
     masks = torch.stack(
-        [torch.from_numpy(model.backbone.canvas(r.mask.shape[::-1]).mask_in(r.mask, 64)) for _, r in regions]
+        [torch.from_numpy(model.backbone.canvas(m.shape[::-1]).mask_in(m, 64)) for _, _, m in regions]
     ).to(tokens.device)
     share = cells_target(masks, (cells.shape[-2], cells.shape[-1]))  # [R, I]
-    picture = torch.tensor([p for p, _ in regions], device=tokens.device)
-    which = torch.tensor([names.index(r.label) for _, r in regions], device=tokens.device)
+    picture = torch.tensor([p for p, _, _ in regions], device=tokens.device)
+    which = torch.tensor([names.index(label) for _, label, _ in regions], device=tokens.device)
     wanted = torch.zeros_like(logits).flatten(0, 1)  # [P * I, M]: how much of each object lies in each cell
     cell = (picture[:, None] * logits.shape[1] + torch.arange(logits.shape[1], device=tokens.device)).flatten()
     wanted.index_put_((cell, which.repeat_interleave(logits.shape[1])), share.flatten(), accumulate=True)

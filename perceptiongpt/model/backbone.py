@@ -1,6 +1,6 @@
 """The host as the rest of this package sees it: a few facts and five deeds, found from the unmodified model itself.
 
-Knows where a `transformers` host keeps its embeddings, head, vision tower and grid, and how its processor sees a picture.
+Knows where a `transformers` host keeps its embeddings, head, vision tower and grid, and how its processor sees.
 Knows nothing of regions or of the new tokens (perception.py). Nothing here changes the host.
 
 B batch rows, T tokens, D width of the language model, P pictures, I image tokens a picture.
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from perceptiongpt.core.canvas import Canvas
 
@@ -39,13 +39,13 @@ class Look:
 class Backbone:
     """Facts of a held host and the deeds that need them."""
 
-    def __init__(self, host: nn.Module, processor: Any) -> None:
+    def __init__(self, host: Any, processor: Any) -> None:
         if getattr(host.config, "is_encoder_decoder", False):
             raise HostError(
                 f"{type(host).__name__} is an encoder-decoder; only decoder-only image-text hosts can be held"
             )
         self.host, self.processor = host, processor
-        self.image_processor = getattr(processor, "image_processor", None)
+        self.image_processor: Any = getattr(processor, "image_processor", None)
         if self.image_processor is None or not hasattr(host, "get_image_features"):
             raise HostError(
                 f"{type(host).__name__} has no picture input; give an image-text-to-text model and its processor"
@@ -153,7 +153,7 @@ class Backbone:
     # -- language ------------------------------------------------------------------------------------------------
 
     def embed(self, input_ids: Tensor) -> Tensor:
-        """Input embeddings [B, T, D]; ids beyond the host's vocabulary are given its first row (they are overwritten)."""
+        """Input embeddings [B, T, D]; ids beyond the host's vocabulary get its first row (they are overwritten)."""
         known = input_ids.masked_fill(input_ids >= self.vocab_size, 0)
         return self.host.get_input_embeddings()(known)
 
@@ -183,7 +183,7 @@ class Backbone:
         cache: Any = None,
         layers: bool = False,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The states that the head reads [B, T, D], and, if asked for, those of every layer. One language-model call."""
+        """The states that the head reads [B, T, D] and, if asked for, those of every layer. One language-model call."""
         out = self.host.get_decoder()(
             inputs_embeds=embeds,
             attention_mask=attention_mask,
@@ -226,7 +226,7 @@ def _fixed_side(image_processor: Any) -> int:
 
 
 def _dynamic_view(size_wh: tuple[int, int], cell: int, low: int, high: int) -> tuple[int, int]:
-    """A view whose sides are multiples of `cell` pixels, near the picture's ratio, with an area between low and high."""
+    """A view whose sides are multiples of `cell` pixels, near the picture's ratio, its area between low and high."""
     width, height = size_wh
     scale = min(max(1.0, (low / (width * height)) ** 0.5), (high / (width * height)) ** 0.5)
     cells_w, cells_h = (max(1, round(side * scale / cell)) for side in (width, height))

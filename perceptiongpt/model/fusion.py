@@ -1,6 +1,6 @@
 """Adaptive multi-layer fusion: one map out of the hidden states of all layers (PerceptionGPT 1.2).
 
-F = sum over l of softmax(w)_l * LayerNorm(H_l), w learned scalars, peaked at birth on the layer that the host itself uses.
+F = sum over l of softmax(w)_l * LayerNorm(H_l), w learned scalars, peaked at birth on the layer that the host uses.
 """
 
 from __future__ import annotations

@@ -155,7 +155,9 @@ def end_tokens(model: PerceptionModel) -> set[int]:
 
 def _check(prompts: Batch, seen: Seen, picture: Sequence[int]) -> None:
     if len(picture) != len(prompts.input_ids):
-        raise ValueError(f"{len(picture)} pictures named for {len(prompts.input_ids)} prompts; name one for each, -1 for none")
+        raise ValueError(
+            f"{len(picture)} pictures named for {len(prompts.input_ids)} prompts; name one for each, -1 for none"
+        )
     if any(i >= len(seen.tokens) for i in picture):
         raise ValueError(f"picture {max(picture)} was named, but {len(seen.tokens)} were seen; count from 0")
     if not bool((prompts.attention_mask[:, -1] == 1).all()):

@@ -166,7 +166,7 @@ class PerceptionModel(nn.Module):
     def states(
         self, embeds: Tensor, attention_mask: Tensor | None, position_ids: Tensor, cache: Any = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What the head reads [B, T, D], and the layers that regions are read from (`fuse`). One language-model call."""
+        """What the head reads [B, T, D] and the layers that regions are read from (`fuse`). One language-model call."""
         if self.call_counter is not None:
             self.call_counter(embeds.shape[1])
         fused = self.state_fusion is not None

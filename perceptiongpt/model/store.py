@@ -80,7 +80,9 @@ def load(folder: str | Path, host: Any, processor: Any) -> PerceptionModel:
     try:
         model = equip(host, processor, **config["settings"])
     except TypeError as error:
-        raise StoreError(f"{folder / CONFIG} has settings this version does not know ({error}); upgrade perceptiongpt") from error
+        raise StoreError(
+            f"{folder / CONFIG} has settings this version does not know ({error}); upgrade perceptiongpt"
+        ) from error
     ours, theirs = model.backbone.fingerprint(), config["fingerprint"]
     differ = [k for k in ours if ours[k] != theirs.get(k)]
     if differ:
@@ -174,7 +176,9 @@ def _fill(parameters: Mapping[str, torch.nn.Parameter], stored: Mapping[str, Ten
     if missing:
         raise StoreError(f"{path} lacks {len(missing)} tensors, first {missing[0]!r}; the folder is incomplete")
     if extra:
-        raise StoreError(f"{path} has {len(extra)} tensors that no part takes, first {extra[0]!r}; it was made for another model")
+        raise StoreError(
+            f"{path} has {len(extra)} tensors that no part takes, first {extra[0]!r}; it was made for another model"
+        )
     for name, parameter in parameters.items():
         if parameter.shape != stored[name].shape:
             raise StoreError(
