@@ -64,6 +64,8 @@ class Backbone:
             self.side = _fixed_side(self.image_processor)
         ids = torch.arange(0, self.vocab_size, max(1, self.vocab_size // 512), device=self.device)
         with torch.no_grad():
+            rows = host.get_input_embeddings().weight[: self.vocab_size : max(1, self.vocab_size // 16), :4]
+            self._rows = [round(float(v), 3) for v in rows.detach().float().mean(-1)]
             self.row_norm = float(host.get_input_embeddings()(ids).float().norm(dim=-1).mean())
             probe = self.look(self.pixels([Image.new("RGB", self.canvas((64, 48)).view_wh)]))
         self.cells_hw: tuple[int, int] = (probe.cells.shape[-2], probe.cells.shape[-1])
@@ -106,9 +108,12 @@ class Backbone:
             made = p(images=list(views), do_resize=False, return_tensors="pt")
             return {k: v for k, v in made.items() if k in ("pixel_values", "image_grid_thw")}
         stacked = torch.from_numpy(np.stack([np.asarray(v.convert("RGB")) for v in views])).permute(0, 3, 1, 2).float()
-        scaled = stacked * float(p.rescale_factor)
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (p.image_mean, p.image_std))
-        return {"pixel_values": (scaled - mean) / std}
+        if getattr(p, "do_rescale", True):
+            stacked = stacked * float(p.rescale_factor)
+        if getattr(p, "do_normalize", True):
+            mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (p.image_mean, p.image_std))
+            stacked = (stacked - mean) / std
+        return {"pixel_values": stacked}
 
     def look(self, pixels: dict[str, Tensor]) -> Look:
         """Run the vision tower and the projector once over all pictures."""
@@ -201,15 +206,27 @@ class Backbone:
         return head(states.to(head.weight.dtype))
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this host from another: class, sizes and a few of its weights."""
-        rows = self.host.get_input_embeddings().weight[: self.vocab_size : max(1, self.vocab_size // 16), :4]
+        """What tells this host from another: class, sizes and a few of its weights, as they were when it was held."""
         return {
             "class": type(self.host).__name__,
             "width": self.width,
             "layers": self.layer_count,
             "vocabulary": self.vocab_size,
-            "rows": [round(float(v), 3) for v in rows.detach().float().mean(-1)],
+            "rows": list(self._rows),
         }
+
+    def stranger(self, fingerprint: dict[str, Any]) -> str | None:
+        """The first fact of a fingerprint that is not this host's; None where all are, up to bfloat16's rounding."""
+        ours = self.fingerprint()
+        theirs = fingerprint.get("rows")
+        for key in ours:
+            if key != "rows" and ours[key] != fingerprint.get(key):
+                return key
+        if not isinstance(theirs, list) or len(theirs) != len(self._rows):
+            return "rows"
+        near = 0.002 + 0.01 * max(map(abs, self._rows))
+        same = (isinstance(b, (int, float)) and abs(a - b) <= near for a, b in zip(self._rows, theirs, strict=True))
+        return None if all(same) else "rows"
 
 
 def _fixed_side(image_processor: Any) -> int:

@@ -1,0 +1,43 @@
+"""Laws of points: which cell is meant, and its place as a share of the canvas."""
+
+from __future__ import annotations
+
+import torch
+
+from perceptiongpt.tasks.point import PointDecoder, PointEncoder, best_xy, expected_xy
+
+
+def test_shapes_are_as_the_docstrings_say() -> None:
+    assert PointEncoder(24)(torch.rand(3, 2)).shape == (3, 24)
+    decoder = PointDecoder(24)
+    assert decoder(torch.randn(3, 24), decoder.key(torch.randn(3, 10, 24))).shape == (3, 10)
+
+
+def test_a_sure_cell_is_its_own_place_both_ways() -> None:
+    logits = torch.full((1, 6), -50.0)
+    logits[0, 4] = 50.0  # row 1, column 1 of 2 rows and 3 columns
+    for place in (expected_xy(logits, 2, 3), best_xy(logits, 2, 3)):
+        assert torch.allclose(place, torch.tensor([[0.5, 0.75]]), atol=1e-5)
+
+
+def test_the_mean_lies_between_two_cells_but_the_best_is_one_of_them() -> None:
+    logits = torch.full((1, 5 * 9), -50.0)
+    logits[0, 18], logits[0, 26] = 3.0, 2.9  # both ends of the middle row
+    mean, best = expected_xy(logits, 5, 9), best_xy(logits, 5, 9)
+    assert 0.4 < mean[0, 0] < 0.6
+    assert torch.allclose(best, torch.tensor([[0.5 / 9, 0.5]]), atol=1e-5)
+
+
+def test_the_best_place_leans_to_the_better_neighbour() -> None:
+    logits = torch.full((1, 9), -50.0)
+    logits[0, 4], logits[0, 5] = 2.0, 2.0 - 1e-3
+    x, y = best_xy(logits, 3, 3)[0]
+    assert abs(x - 2 / 3) < 0.01
+    assert abs(y - 0.5) < 1e-6
+
+
+def test_the_match_does_not_depend_on_the_order_of_cells() -> None:
+    decoder, cells, state = PointDecoder(16), torch.randn(1, 8, 16), torch.randn(1, 16)
+    order = torch.randperm(8)
+    there = decoder(state, decoder.key(cells[:, order]))
+    assert torch.allclose(there, decoder(state, decoder.key(cells))[:, order], atol=1e-5)

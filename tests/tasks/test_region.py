@@ -1,0 +1,99 @@
+"""Laws of whole regions: only what is known is encoded, at the host's norm; the parts are decoded together."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from perceptiongpt.tasks.region import RegionDecoder, RegionEncoder
+
+PARTS = ("box", "mask", "point")
+
+
+def given(n: int, seed: int = 0) -> list[torch.Tensor]:
+    torch.manual_seed(seed)
+    return [torch.rand(n, 4), (torch.rand(n, 64, 64) > 0.5).float(), torch.rand(n, 2)]
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_a_part_that_is_not_there_leaves_no_trace(part: int) -> None:
+    torch.manual_seed(0)
+    encoder = RegionEncoder(24, 1.0)
+    has = torch.ones(2, 3, dtype=torch.bool)
+    has[:, part] = False
+    one, other = given(2), given(2)
+    other[part] = given(2, seed=9)[part]
+    assert torch.equal(encoder(*one, has), encoder(*other, has))
+    everything = torch.ones(2, 3, dtype=torch.bool)
+    assert not torch.allclose(encoder(*one, everything), encoder(*other, everything), atol=1e-4), PARTS[part]
+
+
+def test_a_region_has_the_norm_of_the_hosts_own_rows() -> None:
+    encoder = RegionEncoder(24, 3.5)
+    vectors = encoder(*given(4), torch.ones(4, 3, dtype=torch.bool))
+    assert torch.allclose(vectors.norm(dim=-1), torch.full((4,), 3.5), atol=1e-3)
+
+
+def test_a_region_of_which_nothing_is_known_is_finite_and_teaches_nothing_wrong() -> None:
+    encoder = RegionEncoder(24, 1.0)
+    vectors = encoder(*given(1), torch.zeros(1, 3, dtype=torch.bool))
+    vectors.sum().backward()
+    assert torch.equal(vectors, torch.zeros(1, 24))
+    assert all(p.grad is None or p.grad.isfinite().all() for p in encoder.parameters())
+
+
+def decoder_and_pictures() -> tuple[RegionDecoder, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return RegionDecoder(20, 12, 32).eval(), torch.randn(2, 12, 6, 6), torch.randn(2, 20, 3, 3)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_shapes_of_decoded_regions(k: int) -> None:
+    decoder, features, cells = decoder_and_pictures()
+    said = decoder(torch.randn(4, k, 20), decoder.prepare(features, cells), torch.tensor([0, 0, 1, 1]))
+    assert said.boxes.shape == (4, 4)
+    assert said.masks.shape == (4, 24, 24)
+    assert said.points.shape == (4, 3, 3)
+    assert said.scores.shape == (4,)
+    assert ((said.boxes > 0) & (said.boxes < 1)).all()
+
+
+def test_no_regions_are_decoded_to_none() -> None:
+    decoder, features, cells = decoder_and_pictures()
+    said = decoder(torch.randn(0, 1, 20), decoder.prepare(features, cells), torch.zeros(0, dtype=torch.long))
+    assert [len(getattr(said, f)) for f in ("boxes", "masks", "points", "scores")] == [0] * 4
+
+
+def test_regions_are_decoded_each_by_itself() -> None:
+    decoder, features, cells = decoder_and_pictures()
+    states, prepared = torch.randn(3, 2, 20), decoder.prepare(features, cells)
+    together = decoder(states, prepared, torch.tensor([1, 0, 1]))
+    alone = decoder(states[1:2], prepared.pick(torch.tensor([0])), torch.tensor([0]))
+    for field in ("boxes", "masks", "points", "scores"):
+        assert torch.allclose(getattr(together, field)[1:2], getattr(alone, field), atol=1e-5)
+
+
+def test_a_fresh_box_lies_where_the_points_look() -> None:
+    decoder, features, cells = decoder_and_pictures()
+    said = decoder(torch.randn(4, 1, 20), decoder.prepare(features, cells), torch.tensor([0, 0, 1, 1]))
+    shares = said.points.flatten(1).softmax(-1).unflatten(-1, (3, 3))
+    third = torch.tensor([1, 3, 5]) / 6
+    looked = torch.stack([(shares.sum(1) * third).sum(-1), (shares.sum(2) * third).sum(-1)], -1)
+    assert torch.allclose(said.boxes[:, :2], looked, atol=1e-4)
+
+
+def test_a_region_survives_its_own_vector_after_a_little_training() -> None:
+    torch.manual_seed(0)
+    encoder, decoder = RegionEncoder(32, 1.0), RegionDecoder(32, 12, 32, depth=1)
+    features, cells = torch.randn(1, 12, 6, 6), torch.randn(1, 32, 4, 4)
+    optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 3e-3)
+    for _ in range(150):
+        boxes = torch.rand(16, 4) * 0.5 + 0.25
+        shown = torch.tensor([[True, False, False]]).expand(16, -1)
+        vectors = encoder(boxes, torch.zeros(16, 64, 64), boxes[:, :2], shown)
+        said = decoder(vectors.unsqueeze(1), decoder.prepare(features, cells), torch.zeros(16, dtype=torch.long))
+        loss = (said.boxes - boxes).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.06  # the mean box alone scores 0.125
