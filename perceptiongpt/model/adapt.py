@@ -31,7 +31,10 @@ def attach_lora(host: nn.Module, targets: str, rank: int, alpha: int) -> Any:
     """Put fresh low-rank adapters on the host's language model (an identity until trained); None for `none`.
 
     Returns peft's tuner, which can disable, merge and unload them. Its weights are float32, whatever the host's type.
+    A host that already carries adapters raises ValueError.
     """
+    if getattr(host, "peft_config", None):
+        raise ValueError(f"this {type(host).__name__} already carries adapters; detach its plug-in or merge them first")
     names = lora_names(host, targets)
     if targets == "none":
         return None
@@ -50,6 +53,21 @@ def attach_lora(host: nn.Module, targets: str, rank: int, alpha: int) -> Any:
     return tuner
 
 
+def detach(model: Any) -> nn.Module:
+    """Take the plug-in off: the host with its own modules and flags again; modules that were trained whole stay trained.
+
+    The plug-in is of no use afterwards.
+    """
+    if model.lora is not None:
+        model.lora.unload()
+        model.lora = None
+    if hasattr(model.host, "peft_config"):
+        del model.host.peft_config
+    for name, parameter in model.host.named_parameters():
+        parameter.requires_grad_(model.host_trained[name])
+    return model.host
+
+
 def host_module(host: nn.Module, name: str) -> nn.Module:
     """The host's module of that name; a wrong name raises ValueError that lists its children."""
     try:
@@ -66,8 +84,10 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
     are reached without a gradient through the language model; "all": the plug-in, the adapter and the named modules.
     """
     named = tuple(f"host.{t}." for t in model.settings.trained_host_modules)
+    here = {id(p) for n, p in model.named_parameters() if n.startswith(named)}
     for name in model.settings.trained_host_modules:
-        host_module(model.host, name)
+        if not any(id(p) in here for p in host_module(model.host, name).parameters()):
+            raise ValueError(f"host module {name!r} has no weights of its own (a tied head is the embedding); leave it out")
     for name, parameter in model.named_parameters():
         added = not name.startswith("host.")
         chosen = {

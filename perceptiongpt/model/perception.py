@@ -26,6 +26,13 @@ from perceptiongpt.tasks.positions import fourier, grid_xy
 from perceptiongpt.tasks.region import PreparedPicture, RegionDecoder, RegionEncoder
 
 PLACE_BANDS = 6
+_LIMITS = {
+    "vis_tokens": (1, 64),
+    "decoder_width": (16, 4096),
+    "decoder_depth": (1, 16),
+    "lora_rank": (1, 1024),
+    "lora_alpha": (1, 65536),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +49,16 @@ class Settings:
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "trained_host_modules", tuple(self.trained_host_modules))
-        if self.vis_tokens < 1 or self.vis_tokens > 64:
-            raise ValueError(f"vis_tokens is {self.vis_tokens}; wanted 1 to 64 tokens an object")
+        for name, (low, high) in _LIMITS.items():  # settings come from files: checked before anything is allocated
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(f"{name} is {value!r}; wanted a whole number from {low} to {high}")
+        if self.decoder_width % 16:
+            raise ValueError(f"decoder_width is {self.decoder_width}; wanted a multiple of 16, for eight heads at half width")
+        names = self.trained_host_modules
+        if isinstance(names, str) or not all(isinstance(n, str) and n for n in names):
+            raise ValueError(f"trained_host_modules is {names!r}; wanted a row of names of host modules")
+        object.__setattr__(self, "trained_host_modules", tuple(names))
         if self.read_layers not in ("last", "fused"):
             raise ValueError(f"read_layers is {self.read_layers!r}; wanted 'last' or 'fused'")
         if self.lora_targets not in ("attention", "all", "none"):
@@ -79,13 +93,16 @@ class PerceptionModel(nn.Module):
         self.encoder = RegionEncoder(width, backbone.row_norm)
         self.decoder = RegionDecoder(width, backbone.feature_width, settings.decoder_width, settings.decoder_depth)
         self.fusion = LayerFusion(backbone.feature_layers, backbone.native_layer)
-        self.place = nn.Linear(4 * PLACE_BANDS, width)  # 2-D positions of what the language model reads; zero at birth
-        nn.init.zeros_(self.place.weight)
-        nn.init.zeros_(self.place.bias)
+        # 2-D positions of what the language model reads, zero at birth; hosts of dynamic resolution have their own.
+        self.place = None if backbone.dynamic else nn.Linear(4 * PLACE_BANDS, width)
+        if self.place is not None:
+            nn.init.zeros_(self.place.weight)
+            nn.init.zeros_(self.place.bias)
         self.vis_row = nn.Parameter(backbone.host.get_output_embeddings().weight.detach().float().mean(0, keepdim=True))
         k = settings.vis_tokens
         self.filler = nn.Parameter(torch.randn(k - 1, width) * backbone.row_norm / width**0.5) if k > 1 else None
         self.state_fusion = LayerFusion(layers + 1, layers) if settings.read_layers == "fused" else None
+        self.host_trained = {n: p.requires_grad for n, p in backbone.host.named_parameters()}  # for detach
         self.lora = attach_lora(backbone.host, settings.lora_targets, settings.lora_rank, settings.lora_alpha)
         self.call_counter: Callable[[int], None] | None = None  # told the tokens of every language-model call
 
@@ -134,7 +151,7 @@ class PerceptionModel(nn.Module):
         with torch.autocast(look.cells.device.type, enabled=False):  # geometry is float32
             fused = self.fusion(look.layers).permute(0, 3, 1, 2)  # [P, C, h, w]
             prepared = self.decoder.prepare(fused, look.cells)
-        if self.backbone.dynamic:
+        if self.place is None:
             return Seen(look.tokens, prepared, look.cells, grids)
         place = self.place(fourier(grid_xy(*self.backbone.cells_hw, fused.device), PLACE_BANDS))  # [I, D]
         return Seen(tuple(t + place.to(t.dtype) for t in look.tokens), prepared, look.cells, grids)
@@ -159,9 +176,7 @@ class PerceptionModel(nn.Module):
         """Input embeddings [B, T, D] with the pictures' tokens in their places; `<vis>` places still to be written."""
         embeds = self.backbone.embed(input_ids)
         slot = places(input_ids, self.backbone.image_token_id)
-        if not seen.tokens:
-            return embeds
-        return write(embeds, slot, torch.cat(seen.tokens))
+        return write(embeds, slot, torch.cat(seen.tokens) if seen.tokens else embeds.new_zeros(0, embeds.shape[-1]))
 
     def states(
         self, embeds: Tensor, attention_mask: Tensor | None, position_ids: Tensor, cache: Any = None
