@@ -119,8 +119,8 @@ def fetch(told: Namespace) -> None:
 
 def readable(answer: Any) -> str:
     """An answer for people: the sentence, then a line for each region."""
-    lines = [answer.text or "(no words)"]
-    names = [r.label or "" for r in answer]
+    lines = [_printable(answer.text) or "(no words)"]
+    names = [_printable(r.label or "") for r in answer]
     wide = min(max(map(len, names), default=0), 40)
     for number, (region, name) in enumerate(zip(answer, names, strict=True), 1):
         parts = [f"{number:>3}  {name[:40]:<{wide}}  score {region.score or 0.0:.2f}"]
@@ -134,6 +134,11 @@ def readable(answer: Any) -> str:
     spent = answer.timings.get("total")
     lines.append(f"     {len(answer)} region{'' if len(answer) == 1 else 's'}" + (f", {spent:.2f} s" if spent else ""))
     return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """Words on one line, without what would steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def painted_path(text: str) -> Path:

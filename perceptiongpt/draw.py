@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.masks import mask_to_box
 from perceptiongpt.data.picture import open_picture
-from perceptiongpt.data.sample import PLACE, Picture, Sample
+from perceptiongpt.data.sample import Picture, Sample
 
 # Hues far from one another, for those who don't see red and green apart too (after Okabe and Ito, 2008).
 COLOURS = ((230, 97, 0), (0, 114, 178), (0, 158, 115), (204, 80, 160), (240, 190, 20), (86, 180, 233), (150, 75, 40))
@@ -78,11 +78,13 @@ def contact_sheet(samples: Sequence[Sample], columns: int = 4, side: int = 480) 
 
 def _tile(sample: Sample, side: int) -> Image.Image:
     picture = open_picture(sample.image) if sample.image is not None else Image.new("RGB", (side, 24), STRIP)
-    lines, regions = [], []
+    lines: list[str] = []
+    regions: list[Region] = []
     for turn in sample.turns:
         # One number for each region of the dialogue, shown in its text and on its label.
-        first = len(regions) + 1
-        text = PLACE.sub(lambda m, first=first: f" [{first + int(m[1])}]", turn.text)
+        text = turn.text
+        for place in range(len(turn.regions)):
+            text = text.replace(f"{{{place}}}", f" [{len(regions) + place + 1}]")
         lines.append(f"{'?' if turn.role == 'user' else '>'} {text}")
         for region in turn.regions:
             name = f"{len(regions) + 1} {region.label or ''}".strip()

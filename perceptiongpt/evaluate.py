@@ -137,7 +137,9 @@ def _answered(eye: Any, asked: Iterable[Asked], n: int, batch: int, show: bool) 
         for one in asked:
             questions = one.questions[:left]
             left -= len(questions)
-            seen = eye.look(one.picture) if questions else None
+            if not questions:
+                continue
+            seen = eye.look(one.picture)
             for start in range(0, len(questions), batch):
                 part = questions[start : start + batch]
                 answers = seen.many(len(part)).segment([q.phrase for q in part])

@@ -207,7 +207,7 @@ class SeenAll:
         scores = regions.scores.float().sigmoid().tolist()
         found = tuple(
             Region(
-                box=tuple(boxes[n]) if request.box else None,  # type: ignore[arg-type]
+                box=tuple(boxes[n]) if request.box else None,
                 mask=None if masks is None else masks[n],
                 point=canvas.point_out((points[n][0], points[n][1])) if request.point else None,
                 score=scores[n],

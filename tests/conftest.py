@@ -1,4 +1,4 @@
-"""A talkative tiny model, random and in memory, for the tests of the verbs: its answers mean nothing and hold regions."""
+"""What many tests share: talkative tiny models, random and in memory, and dialogues and batches about pictures."""
 
 from __future__ import annotations
 
@@ -116,9 +116,11 @@ def region() -> Callable[..., Region]:
 
 @pytest.fixture(scope="session")
 def sample() -> Callable[..., Sample]:
-    """`sample(said=[parts], shown=[parts])`: a question that shows regions, an answer that says some; seed -1: no picture."""
+    """`sample(said=[parts], shown=[parts])`: a question showing regions, an answer with some; seed -1: no picture."""
 
-    def make(said: Sequence[str] = (), shown: Sequence[str] = (), seed: int = 0, words: str = "where is the red") -> Sample:
+    def make(
+        said: Sequence[str] = (), shown: Sequence[str] = (), seed: int = 0, words: str = "where is the red"
+    ) -> Sample:
         asked = tuple(_region(p, i) for i, p in enumerate(shown))
         found = tuple(_region(p, i + 2) for i, p in enumerate(said))
         question = words + "".join(f" {{{i}}}" for i in range(len(asked))) + "?"

@@ -55,9 +55,11 @@ def _from_picture(path: Path, size_wh: tuple[int, int]) -> np.ndarray:
                 raise ValueError(_unfit(path, picture.size, size_wh))
             picture.load()
             if "transparency" in picture.info and picture.mode != "P":
-                picture = picture.convert("RGBA")
-            values = np.asarray(picture)
-            sees = picture.mode in ("LA", "La", "RGBA", "RGBa", "PA")
+                seen: Image.Image = picture.convert("RGBA")
+            else:
+                seen = picture
+            values = np.asarray(seen)
+            sees = seen.mode in ("LA", "La", "RGBA", "RGBa", "PA")
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is no mask; wanted {', '.join(FORMATS)} or COCO RLE in JSON") from error
     except BROKEN as error:
@@ -66,9 +68,11 @@ def _from_picture(path: Path, size_wh: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"{path} is broken ({error}); save the mask anew") from error
     if values.ndim == 2:
         return values > 0
-    seen = values[..., -1] > 0 if sees else np.ones(values.shape[:2], bool)
-    lit = (values[..., :-1] if sees else values).max(-1) > 0
-    return seen & lit if (seen & lit).any() else seen & sees
+    if not sees:
+        return values.max(-1) > 0
+    opaque = values[..., -1] > 0
+    lit = opaque & (values[..., :-1].max(-1) > 0)
+    return lit if lit.any() else opaque  # a cut-out of a black thing is inside where it can be seen
 
 
 def _unfit(path: Path, size_wh: tuple[int, int], wanted_wh: tuple[int, int]) -> str:

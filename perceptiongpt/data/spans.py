@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_BREAK = re.compile(r"[.!?;:,\n](?=\s|$)")
+_BREAK = re.compile(r"(?<!\b[A-Z])[.!?;:,\n](?=\s|$)")  # an initial's dot ends nothing: "the U.S. flag"
 # What a sentence says before it comes to the thing itself.
 _LEAD = re.compile(
     r"[\s.!?;:,]*(?:(?:and|or|then|with|yes|no)\b[\s,]*)*"
