@@ -128,12 +128,6 @@ def test_a_host_in_bfloat16_answers_in_the_same_pixels(photo: Image.Image) -> No
     assert answer.masks.shape[1:] == (40, 50)
 
 
-def test_a_model_made_in_float32_is_loaded_in_bfloat16(model_folder: Path, photo: Image.Image) -> None:
-    eye = load(model_folder, dtype="bfloat16", device="cpu")
-    assert eye.model.backbone.dtype == torch.bfloat16
-    assert len(eye.segment(photo, "the red circle")) > 0
-
-
 # -- words ------------------------------------------------------------------------
 
 
