@@ -79,14 +79,14 @@ def generate(
     found: list[list[Regions]] = [[] for _ in range(rows)]
     waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region whose K tokens are not all said
     open_rows = torch.ones(rows, dtype=torch.bool, device=device)
-    for _ in range(max_new_tokens):
+    for step in range(max_new_tokens):
         started = time.perf_counter()
         logits = model.head(states)  # [B, V + 1]
         logits[:, silent] = float("-inf")
         for b in range(rows):
             if waiting[b]:
                 logits[b, : model.vis_id] = float("-inf")  # a region once begun is said whole
-            elif len(at[b]) >= max_regions or picture[b] < 0:
+            elif len(at[b]) >= max_regions or picture[b] < 0 or step + k > max_new_tokens:
                 logits[b, model.vis_id] = float("-inf")
         chosen = _choose(logits, warp, generator)  # [B]
         told = chosen.tolist()
@@ -165,7 +165,7 @@ def _check(prompts: Batch, seen: Seen, picture: Sequence[int]) -> None:
 
 
 def _warpers(temperature: float, top_p: float) -> LogitsProcessorList | None:
-    if temperature < 0 or not 0 < top_p <= 1:
+    if not 0 <= temperature < float("inf") or not 0 < top_p <= 1:
         raise ValueError(f"temperature {temperature} and top_p {top_p}; wanted temperature >= 0 and 0 < top_p <= 1")
     if temperature == 0:
         return None

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from perceptiongpt.model.adapt import host_module
+from perceptiongpt.model.adapt import detach, host_module
+from perceptiongpt.model.backbone import HostError
 from perceptiongpt.model.perception import PerceptionModel, equip
 
 FORMAT = 1
@@ -43,11 +44,13 @@ class StoreError(ValueError):
 
 
 def save(model: PerceptionModel, folder: str | Path, host: str, dtype: torch.dtype | None = None) -> Path:
-    """Write the plug-in to `folder`, replacing it as a whole: a kill at any moment leaves the old or the new one.
+    """Write the plug-in to `folder`, replacing the model in it as a whole; a folder of other things is refused.
 
     `host` is what finds the host again: an id, a folder, "default" or "tiny:FAMILY". `dtype` stores floats narrower.
     """
     target = Path(folder)
+    if target.exists() and not (target.is_dir() and ((target / CONFIG).is_file() or not any(target.iterdir()))):
+        raise StoreError(f"{target} is not a perceptiongpt model folder, so it is not replaced; name a new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -79,26 +82,16 @@ def load(folder: str | Path, host: Any, processor: Any) -> PerceptionModel:
     config = read_config(folder)
     try:
         model = equip(host, processor, **config["settings"])
-    except TypeError as error:
-        raise StoreError(
-            f"{folder / CONFIG} has settings this version does not know ({error}); upgrade perceptiongpt"
-        ) from error
-    ours, theirs = model.backbone.fingerprint(), config["fingerprint"]
-    differ = [k for k in ours if ours[k] != theirs.get(k)]
-    if differ:
-        model.lora = model.lora.unload() and None if model.lora is not None else None
-        raise StoreError(
-            f"{folder} was made for a host with {differ[0]} {theirs.get(differ[0])}, this one has {ours[differ[0]]}; "
-            "give the host it was made for"
-        )
-    _fill(model.added(), _read(folder / OWN), folder / OWN)
-    trained = _host_parameters(model)
-    if trained:
-        _fill(trained, _read(folder / HOST), folder / HOST)
-    elif (folder / HOST).exists():
-        raise StoreError(f"{folder / HOST} is there, but the settings name no trained host modules; remove it")
-    if model.lora is not None:
-        _fill(_adapter(model), _read(folder / ADAPTER / "adapter_model.safetensors"), folder / ADAPTER)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, HostError):
+            raise
+        raise StoreError(f"{folder / CONFIG} has settings that this version does not take ({error}); upgrade perceptiongpt") from error
+    try:
+        _check_host(model, config["fingerprint"], folder)
+        _fill(_stored_parts(model, folder))
+    except StoreError:
+        detach(model)  # a refused folder leaves the host as it was
+        raise
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model.eval()
@@ -113,7 +106,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise StoreError(f"{path} is larger than {_CONFIG_LIMIT} bytes; it is not a config of this project")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise StoreError(f"{path} is not JSON ({error}); restore it or train again") from error
     shape = {"format": int, "host": str, "fingerprint": dict, "settings": dict}
     wrong = [k for k, kind in shape.items() if not isinstance(config, dict) or not isinstance(config.get(k), kind)]
@@ -125,7 +118,10 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def replace_folder(work: Path, target: Path) -> None:
-    """Put a finished folder in the place of `target`; what was there is removed only after the new one stands."""
+    """Put a finished folder in the place of `target`; what was there is removed only after the new one stands.
+
+    A failure puts the old one back. A kill between the two renames leaves it whole in `.NAME-old-…/old` beside `target`.
+    """
     for path in work.rglob("*"):
         if path.is_file():
             with path.open("rb") as handle:
@@ -135,9 +131,16 @@ def replace_folder(work: Path, target: Path) -> None:
         work.rename(target)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-    target.rename(old / "old")
-    work.rename(target)
-    shutil.rmtree(old)
+    try:
+        target.rename(old / "old")
+        work.rename(target)
+    except OSError:
+        if not target.exists():
+            (old / "old").rename(target)
+        raise
+    finally:
+        if target.exists():
+            shutil.rmtree(old)
 
 
 def _host_parameters(model: PerceptionModel) -> dict[str, torch.nn.Parameter]:
@@ -170,21 +173,54 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise StoreError(f"{path} cannot be read ({error}); copy it again") from error
 
 
-def _fill(parameters: Mapping[str, torch.nn.Parameter], stored: Mapping[str, Tensor], path: Path) -> None:
-    """Copy tensors by exact name and shape."""
+def _check_host(model: PerceptionModel, fingerprint: dict[str, Any], folder: Path) -> None:
+    odd = model.backbone.stranger(fingerprint)
+    if odd is None:
+        return
+    told = "other weights" if odd == "rows" else f"{odd} {fingerprint.get(odd)}, this one has {model.backbone.fingerprint()[odd]}"
+    raise StoreError(f"{folder} was made for a host with {told} ({odd}); give the host it was made for")
+
+
+def _stored_parts(model: PerceptionModel, folder: Path) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor], Path]]:
+    """Each part of the model beside the tensors that the folder holds for it, all read before any is used."""
+    wanted: list[tuple[Mapping[str, Tensor], Path]] = [(model.added(), folder / OWN)]
+    try:
+        trained = _host_parameters(model)
+    except ValueError as error:
+        raise StoreError(f"{folder / CONFIG} does not fit this host: {error}") from error
+    if trained:
+        wanted.append((trained, folder / HOST))
+    elif (folder / HOST).exists():
+        raise StoreError(f"{folder / HOST} is there, but the settings name no trained host modules; remove it")
+    if model.lora is not None:
+        wanted.append((_adapter(model), folder / ADAPTER / "adapter_model.safetensors"))
+    return [(parameters, _read(path), path) for parameters, path in wanted]
+
+
+def _fill(parts: Sequence[tuple[Mapping[str, Tensor], Mapping[str, Tensor], Path]]) -> None:
+    """Copy tensors by exact name and shape; all are checked before the first is copied."""
+    for parameters, stored, path in parts:
+        _check(parameters, stored, path)
+    with torch.no_grad():
+        for parameters, stored, _ in parts:
+            for name, parameter in parameters.items():
+                parameter.copy_(stored[name])
+
+
+def _check(parameters: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
     missing, extra = sorted(set(parameters) - set(stored)), sorted(set(stored) - set(parameters))
     if missing:
         raise StoreError(f"{path} lacks {len(missing)} tensors, first {missing[0]!r}; the folder is incomplete")
     if extra:
-        raise StoreError(
-            f"{path} has {len(extra)} tensors that no part takes, first {extra[0]!r}; it was made for another model"
-        )
+        raise StoreError(f"{path} has {len(extra)} tensors that no part takes, first {extra[0]!r}; it was made for another model")
     for name, parameter in parameters.items():
-        if parameter.shape != stored[name].shape:
+        given = stored[name]
+        if parameter.shape != given.shape:
             raise StoreError(
-                f"{path}: {name} has shape {tuple(stored[name].shape)}, wanted {tuple(parameter.shape)}; "
+                f"{path}: {name} has shape {tuple(given.shape)}, wanted {tuple(parameter.shape)}; "
                 "it was made for another host or other settings"
             )
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(stored[name])
+        if not given.is_floating_point():
+            raise StoreError(f"{path}: {name} holds {str(given.dtype).removeprefix('torch.')}, wanted floats; copy it again")
+        if not bool(given.isfinite().all()):
+            raise StoreError(f"{path}: {name} holds numbers that are not finite; train again or copy it again")
