@@ -100,6 +100,12 @@ def _picture(seed: int = 0, size_wh: tuple[int, int] = (40, 30)) -> Image.Image:
     return Image.fromarray(coarse).resize(size_wh, Image.Resampling.BICUBIC)
 
 
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., Image.Image]:
+    """`picture(seed, size_wh)`: soft blobs of colour."""
+    return _picture
+
+
 def _region(parts: str, at: int = 0) -> Region:
     x, y = 4 + 3 * at, 5 + 2 * at
     mask = np.zeros((30, 40), bool)

@@ -21,7 +21,7 @@ class Mix:
     """An endless shuffled mixture: item i comes from a source drawn by weight, each source walked epoch by epoch."""
 
     def __init__(self, sources: Sequence[tuple[Source, float]], seed: int) -> None:
-        if not sources or any(weight <= 0 for _, weight in sources):
+        if not sources or not all(0 < weight < float("inf") for _, weight in sources):
             raise ValueError(f"{len(sources)} sources with weights {[w for _, w in sources]}; give positive weights")
         if any(len(source) == 0 for source, _ in sources):
             raise ValueError("a source is empty; leave it out or give it samples")

@@ -35,22 +35,24 @@ class Renderer:
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.vis_id, self.image_token_id, self.vis_tokens = vis_id, image_token_id, vis_tokens
-        self._special = frozenset(self.tokenizer.all_special_ids)
+        self._special = frozenset([*self.tokenizer.all_special_ids, image_token_id])
 
     def training(self, sample: Sample, image_places: int) -> Rendered:
         """A whole dialogue; exactly the assistant's words and the end of its turns are supervised."""
-        return self._render(sample.turns, image_places if sample.image is not None else 0, asking=False)
+        return self._render(sample.turns, image_places if sample.image is not None else 0)
 
     def asking(self, turns: Sequence[Turn], image_places: int) -> Rendered:
         """A dialogue that ends with the user, as the prompt of an answer: the prefix of what training would make."""
-        return self._render(turns, image_places, asking=True)
+        if not turns or turns[-1].role != "user":
+            raise ValueError(f"a prompt of {len(turns)} turns must end with the user's turn; leave out the answer")
+        return self._render(turns, image_places)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Words of an answer; control tokens are left out, and `<vis>` becomes nothing."""
         vocabulary = len(self.tokenizer)
         return self.tokenizer.decode([i for i in ids if i < vocabulary], skip_special_tokens=True)
 
-    def _render(self, turns: Sequence[Turn], image_places: int, asking: bool) -> Rendered:
+    def _render(self, turns: Sequence[Turn], image_places: int) -> Rendered:
         out = Rendered([], [])
         text = ""
         messages: list[dict[str, Any]] = []
@@ -75,8 +77,6 @@ class Renderer:
             self._words(out, turn, supervised=not user)
             self._end(out, tail, image_places, supervised=not user)
             text = longer
-        if asking and turns[-1].role != "user":
-            raise ValueError("a prompt must end with the user's turn")
         return out
 
     def _control(self, out: Rendered, text: str, image_places: int, supervised: bool) -> list[int]:
