@@ -87,7 +87,9 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
     here = {id(p) for n, p in model.named_parameters() if n.startswith(named)}
     for name in model.settings.trained_host_modules:
         if not any(id(p) in here for p in host_module(model.host, name).parameters()):
-            raise ValueError(f"host module {name!r} has no weights of its own (a tied head is the embedding); leave it out")
+            raise ValueError(
+                f"host module {name!r} has no weights of its own (a tied head is the embedding); leave it out"
+            )
     for name, parameter in model.named_parameters():
         added = not name.startswith("host.")
         chosen = {

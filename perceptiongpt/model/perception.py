@@ -54,7 +54,9 @@ class Settings:
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} is {value!r}; wanted a whole number from {low} to {high}")
         if self.decoder_width % 16:
-            raise ValueError(f"decoder_width is {self.decoder_width}; wanted a multiple of 16, for eight heads at half width")
+            raise ValueError(
+                f"decoder_width is {self.decoder_width}; wanted a multiple of 16, for eight heads at half width"
+            )
         names = self.trained_host_modules
         if isinstance(names, str) or not all(isinstance(n, str) and n for n in names):
             raise ValueError(f"trained_host_modules is {names!r}; wanted a row of names of host modules")

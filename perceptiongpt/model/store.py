@@ -85,7 +85,9 @@ def load(folder: str | Path, host: Any, processor: Any) -> PerceptionModel:
     except (TypeError, ValueError) as error:
         if isinstance(error, HostError):
             raise
-        raise StoreError(f"{folder / CONFIG} has settings that this version does not take ({error}); upgrade perceptiongpt") from error
+        raise StoreError(
+            f"{folder / CONFIG} has settings that this version does not take ({error}); upgrade perceptiongpt"
+        ) from error
     try:
         _check_host(model, config["fingerprint"], folder)
         _fill(_stored_parts(model, folder))
@@ -177,11 +179,17 @@ def _check_host(model: PerceptionModel, fingerprint: dict[str, Any], folder: Pat
     odd = model.backbone.stranger(fingerprint)
     if odd is None:
         return
-    told = "other weights" if odd == "rows" else f"{odd} {fingerprint.get(odd)}, this one has {model.backbone.fingerprint()[odd]}"
+    told = (
+        "other weights"
+        if odd == "rows"
+        else f"{odd} {fingerprint.get(odd)}, this one has {model.backbone.fingerprint()[odd]}"
+    )
     raise StoreError(f"{folder} was made for a host with {told} ({odd}); give the host it was made for")
 
 
-def _stored_parts(model: PerceptionModel, folder: Path) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor], Path]]:
+def _stored_parts(
+    model: PerceptionModel, folder: Path
+) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor], Path]]:
     """Each part of the model beside the tensors that the folder holds for it, all read before any is used."""
     wanted: list[tuple[Mapping[str, Tensor], Path]] = [(model.added(), folder / OWN)]
     try:
@@ -212,7 +220,9 @@ def _check(parameters: Mapping[str, Tensor], stored: Mapping[str, Tensor], path:
     if missing:
         raise StoreError(f"{path} lacks {len(missing)} tensors, first {missing[0]!r}; the folder is incomplete")
     if extra:
-        raise StoreError(f"{path} has {len(extra)} tensors that no part takes, first {extra[0]!r}; it was made for another model")
+        raise StoreError(
+            f"{path} has {len(extra)} tensors that no part takes, first {extra[0]!r}; it was made for another model"
+        )
     for name, parameter in parameters.items():
         given = stored[name]
         if parameter.shape != given.shape:
@@ -221,6 +231,8 @@ def _check(parameters: Mapping[str, Tensor], stored: Mapping[str, Tensor], path:
                 "it was made for another host or other settings"
             )
         if not given.is_floating_point():
-            raise StoreError(f"{path}: {name} holds {str(given.dtype).removeprefix('torch.')}, wanted floats; copy it again")
+            raise StoreError(
+                f"{path}: {name} holds {str(given.dtype).removeprefix('torch.')}, wanted floats; copy it again"
+            )
         if not bool(given.isfinite().all()):
             raise StoreError(f"{path}: {name} holds numbers that are not finite; train again or copy it again")

@@ -73,7 +73,9 @@ def test_text_is_the_mean_over_supervised_tokens() -> None:
         (False, False, NAMES - {"text"}),
     ],
 )
-def test_a_part_with_nothing_to_judge_is_an_exact_zero_without_gradient(box: bool, mask: bool, absent: set[str]) -> None:
+def test_a_part_with_nothing_to_judge_is_an_exact_zero_without_gradient(
+    box: bool, mask: bool, absent: set[str]
+) -> None:
     batch = a_batch([box] * 2, [mask] * 2)
     made_of = output(batch)
     made = parts(made_of, batch)
@@ -107,7 +109,9 @@ def test_the_mean_is_over_the_regions_that_know_the_part() -> None:
     first = said(2)
     alone = Regions(first.boxes[:1], first.masks[:1], first.points[:1], first.scores[:1])
     two = replace(two, boxes=torch.cat([one.boxes, two.boxes[1:]]))
-    assert regions(alone, Truth.of(one))["box_l1"].item() == pytest.approx(regions(first, Truth.of(two))["box_l1"].item())
+    assert regions(alone, Truth.of(one))["box_l1"].item() == pytest.approx(
+        regions(first, Truth.of(two))["box_l1"].item()
+    )
 
 
 def test_the_truth_costs_nothing_but_what_the_score_did_not_foresee() -> None:
@@ -125,7 +129,9 @@ def test_the_truth_costs_nothing_but_what_the_score_did_not_foresee() -> None:
 
 
 def test_the_score_is_taught_the_iou_that_the_region_really_has() -> None:
-    truth = Truth(torch.tensor([[0.5, 0.5, 0.4, 0.4]]), torch.zeros(1, 8, 8), torch.tensor([True]), torch.tensor([False]))
+    truth = Truth(
+        torch.tensor([[0.5, 0.5, 0.4, 0.4]]), torch.zeros(1, 8, 8), torch.tensor([True]), torch.tensor([False])
+    )
     half = torch.tensor([[0.5, 0.4, 0.4, 0.2]])  # the upper half: IoU 0.5
     for logit in (-1.0, 0.0, 2.0):
         found = Regions(half, torch.zeros(1, 8, 8), torch.zeros(1, 2, 2), torch.tensor([logit]))

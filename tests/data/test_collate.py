@@ -36,9 +36,7 @@ def test_regions_keep_their_order_and_their_owners(family: str, equipped: Make, 
     for row, at in ((0, 0), (1, 2), (2, 3), (4, 2)):
         x, y = 4 + 3 * at, 5 + 2 * at
         assert torch.allclose(made.boxes[row], torch.tensor(canvas.box_in((x, y, x + 12, y + 10))), atol=1e-5)
-    assert made.masks[1].sum() == pytest.approx(
-        MASK_SIDE**2 * float(made.boxes[1, 2] * made.boxes[1, 3]), rel=1e-3
-    )
+    assert made.masks[1].sum() == pytest.approx(MASK_SIDE**2 * float(made.boxes[1, 2] * made.boxes[1, 3]), rel=1e-3)
     shows = (made.input_ids == model.backbone.image_token_id).any(1)
     assert shows.tolist() == [True, False, True, True]
     assert model.picture_of(made).tolist() == [0, -1, 1, 2]

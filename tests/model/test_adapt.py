@@ -15,7 +15,11 @@ from perceptiongpt.model.align import naming_loss
 from perceptiongpt.model.tiny import FAMILIES
 
 Make = Callable[..., Any]
-PROJECTOR = {"llava": "model.multi_modal_projector", "qwen2_5_vl": "model.visual.merger", "aya_vision": "model.multi_modal_projector"}
+PROJECTOR = {
+    "llava": "model.multi_modal_projector",
+    "qwen2_5_vl": "model.visual.merger",
+    "aya_vision": "model.multi_modal_projector",
+}
 # What is added to every key alike shifts all its logits alike, and softmax is blind to that.
 BLIND = re.compile(r"\.(look|back|among)\.key\.bias$|point\.key\.[01]\.bias$")
 WAYS = [(1, "last", "none"), (2, "fused", "attention"), (1, "fused", "all"), (2, "last", "all")]
@@ -78,7 +82,9 @@ def test_all_that_is_said_to_train_feels_a_gradient_and_nothing_else_does(
 
 
 @pytest.mark.parametrize("aim", ["look", "all"])
-def test_training_leaves_the_host_as_it_was(family: str, aim: str, equipped: Make, sample: Make, batch: Make, prompts: Make) -> None:
+def test_training_leaves_the_host_as_it_was(
+    family: str, aim: str, equipped: Make, sample: Make, batch: Make, prompts: Make
+) -> None:
     model = equipped(family, lora_targets="all")
     prompt = prompts(model, [sample(), sample(seed=1, words="what is")])
     before, weights = logits(model, prompt), {n: p.clone() for n, p in model.host.state_dict().items()}
@@ -95,7 +101,9 @@ def test_training_leaves_the_host_as_it_was(family: str, aim: str, equipped: Mak
 
 
 @pytest.mark.parametrize("lora", ["none", "attention", "all"])
-def test_a_detached_host_is_the_host_that_came(family: str, lora: str, equipped: Make, sample: Make, batch: Make, prompts: Make) -> None:
+def test_a_detached_host_is_the_host_that_came(
+    family: str, lora: str, equipped: Make, sample: Make, batch: Make, prompts: Make
+) -> None:
     fresh, _ = FAMILIES[family]()
     next(iter(fresh.parameters())).requires_grad_(False)  # a stranger's own choice
     model = equipped(family, lora_targets=lora)
@@ -137,7 +145,9 @@ def test_fresh_adapters_are_float32_even_on_a_narrow_host(family: str) -> None:
 
     host, processor = FAMILIES[family]()
     model = equip(host.bfloat16(), processor, decoder_width=32)
-    assert {p.dtype for n, p in model.named_parameters() if not n.startswith("host.") or ".lora_" in n} == {torch.float32}
+    assert {p.dtype for n, p in model.named_parameters() if not n.startswith("host.") or ".lora_" in n} == {
+        torch.float32
+    }
 
 
 def test_the_report_counts_what_trains(equipped: Make) -> None:

@@ -72,7 +72,10 @@ def test_cells_and_layers_lie_where_the_picture_is(eye: Backbone, xy: tuple[floa
     x, y = round(xy[0] * size[0]), round(xy[1] * size[1])
     spot.paste((255, 0, 0), (x - 2, y - 2, x + 2, y + 2))
     before, after = (eye.look(eye.pixels([v])) for v in (plain, spot))
-    maps = [before.cells - after.cells, *(a.permute(0, 3, 1, 2) - b.permute(0, 3, 1, 2) for a, b in zip(before.layers, after.layers, strict=True))]
+    maps = [
+        before.cells - after.cells,
+        *(a.permute(0, 3, 1, 2) - b.permute(0, 3, 1, 2) for a, b in zip(before.layers, after.layers, strict=True)),
+    ]
     for number, change in enumerate(maps):
         heat = change[0].norm(dim=0)
         row, column = divmod(int(heat.argmax()), heat.shape[1])

@@ -86,7 +86,14 @@ def test_without_regions_the_answer_is_the_librarys_own(
 
 @pytest.mark.parametrize(("k", "layers"), [(1, "last"), (2, "fused"), (3, "last")])
 def test_cached_is_uncached_and_forward_on_its_own_answer_finds_its_own_regions(
-    family: str, k: int, layers: str, equipped: Make, stir: Make, sample: Make, prompts: Make, monkeypatch: pytest.MonkeyPatch
+    family: str,
+    k: int,
+    layers: str,
+    equipped: Make,
+    stir: Make,
+    sample: Make,
+    prompts: Make,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = stir(equipped(family, vis_tokens=k, read_layers=layers, lora_targets="all"))
     prompt = prompts(model, [sample()])
@@ -123,7 +130,9 @@ def test_what_a_user_shows_is_written_in_answering_as_in_training(
         assert torch.allclose(said.regions.boxes, again.regions.boxes, atol=1e-5)
 
 
-def test_a_batch_answers_as_its_items_do_alone(family: str, equipped: Make, stir: Make, sample: Make, prompts: Make) -> None:
+def test_a_batch_answers_as_its_items_do_alone(
+    family: str, equipped: Make, stir: Make, sample: Make, prompts: Make
+) -> None:
     model = stir(equipped(family, lora_targets="all"))
     samples = [
         sample(),
@@ -183,7 +192,9 @@ def test_a_region_once_begun_is_said_whole(
         assert said.ids[last - k + 1 : last + 1] == [model.vis_id] * k
 
 
-def test_no_more_regions_than_wanted_are_said(family: str, equipped: Make, stir: Make, sample: Make, prompts: Make) -> None:
+def test_no_more_regions_than_wanted_are_said(
+    family: str, equipped: Make, stir: Make, sample: Make, prompts: Make
+) -> None:
     model = stir(equipped(family))
     prompt = prompts(model, [sample(), sample(seed=1)])
     free = talkative(model, prompt, [0, 1])
@@ -215,7 +226,9 @@ def test_sampling_is_what_its_seed_says(family: str, equipped: Make, stir: Make,
     assert narrow.ids == answer(model, prompt)[0].ids
 
 
-def test_what_only_the_world_may_write_is_never_said(family: str, equipped: Make, stir: Make, sample: Make, prompts: Make) -> None:
+def test_what_only_the_world_may_write_is_never_said(
+    family: str, equipped: Make, stir: Make, sample: Make, prompts: Make
+) -> None:
     model = stir(equipped(family))
     tokens = model.backbone.processor.tokenizer
     silent = set(silent_tokens(model))
@@ -229,7 +242,9 @@ def test_what_only_the_world_may_write_is_never_said(family: str, equipped: Make
     assert not said & silent
 
 
-def test_feedback_is_felt_by_what_comes_after(family: str, equipped: Make, stir: Make, sample: Make, prompts: Make) -> None:
+def test_feedback_is_felt_by_what_comes_after(
+    family: str, equipped: Make, stir: Make, sample: Make, prompts: Make
+) -> None:
     model = stir(equipped(family))
     prompt = prompts(model, [sample()])
     (fed,), (starved,) = talkative(model, prompt), answer(model, prompt, feedback=False)

@@ -38,7 +38,9 @@ def test_a_fresh_plugin_changes_nothing(family: str, equipped: Make, sample: Mak
     assert all(torch.equal(after[n], weights[n]) for n in weights)
 
 
-def test_a_fresh_plugin_reads_the_picture_as_the_host_does(family: str, equipped: Make, sample: Make, batch: Make) -> None:
+def test_a_fresh_plugin_reads_the_picture_as_the_host_does(
+    family: str, equipped: Make, sample: Make, batch: Make
+) -> None:
     model = equipped(family, lora_targets="all")
     given = batch(model, [sample(), sample(seed=1, words="what is the blue square in")])
     with torch.no_grad():
@@ -63,7 +65,9 @@ def test_no_truth_leaks_to_where_a_region_is_read(
         assert not torch.allclose(a[1], b[1], atol=1e-6), f"{field} of what comes after"
 
 
-def test_a_shown_region_is_felt_by_the_answer(family: str, equipped: Make, stir: Make, sample: Make, batch: Make) -> None:
+def test_a_shown_region_is_felt_by_the_answer(
+    family: str, equipped: Make, stir: Make, sample: Make, batch: Make
+) -> None:
     model = stir(equipped(family))
     for part in ("box", "mask", "point"):
         given = batch(model, [sample(said=["box"], shown=[part])])
@@ -106,9 +110,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", list(KINDS))
 @pytest.mark.parametrize("k", [1, 2])
-def test_every_kind_of_batch_trains(
-    family: str, kind: str, k: int, equipped: Make, sample: Make, batch: Make
-) -> None:
+def test_every_kind_of_batch_trains(family: str, kind: str, k: int, equipped: Make, sample: Make, batch: Make) -> None:
     said, shown, seed = KINDS[kind]
     model = equipped(family, vis_tokens=k)
     choose_trainable(model, "all")
@@ -135,7 +137,9 @@ def test_image_places_without_a_picture_are_refused(family: str, equipped: Make,
 def test_regions_spoken_of_without_a_picture_are_refused(equipped: Make, sample: Make, batch: Make) -> None:
     model = equipped()
     given = batch(model, [sample(said=["box"])])
-    blind = replace(given, pixels={}, input_ids=given.input_ids.masked_fill(given.input_ids == model.backbone.image_token_id, 5))
+    blind = replace(
+        given, pixels={}, input_ids=given.input_ids.masked_fill(given.input_ids == model.backbone.image_token_id, 5)
+    )
     with pytest.raises(ValueError, match="no picture"):
         model(blind)
 

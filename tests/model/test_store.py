@@ -19,7 +19,11 @@ from perceptiongpt.model.store import StoreError, load, save
 from perceptiongpt.model.tiny import FAMILIES
 
 Make = Callable[..., Any]
-PROJECTOR = {"llava": "model.multi_modal_projector", "qwen2_5_vl": "model.visual.merger", "aya_vision": "model.multi_modal_projector"}
+PROJECTOR = {
+    "llava": "model.multi_modal_projector",
+    "qwen2_5_vl": "model.visual.merger",
+    "aya_vision": "model.multi_modal_projector",
+}
 FIELDS = ("boxes", "masks", "points", "scores")
 
 
@@ -61,7 +65,12 @@ def test_what_is_saved_comes_back(
 
 def test_the_folder_holds_what_was_added_and_no_pickle(folder: Path) -> None:
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    assert {"config.json", "perception.safetensors", "host_modules.safetensors", "adapter/adapter_model.safetensors"} <= files
+    assert {
+        "config.json",
+        "perception.safetensors",
+        "host_modules.safetensors",
+        "adapter/adapter_model.safetensors",
+    } <= files
     assert {Path(f).suffix for f in files} <= {".json", ".safetensors", ".jinja", ".txt", ".model"}
     stored = {n for f in folder.rglob("*.safetensors") for n in load_file(f)}
     assert not [n for n in stored if "embed_tokens" in n or "vision_tower" in n]
@@ -120,7 +129,12 @@ def cut(path: Path) -> None:
 
 
 OWN, HOST, ADAPTER = "perception.safetensors", "host_modules.safetensors", "adapter/adapter_model.safetensors"
-SETTINGS = {"decoder_width": 32, "decoder_depth": 1, "lora_targets": "all", "trained_host_modules": [PROJECTOR["llava"]]}
+SETTINGS = {
+    "decoder_width": 32,
+    "decoder_depth": 1,
+    "lora_targets": "all",
+    "trained_host_modules": [PROJECTOR["llava"]],
+}
 BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), "no config.json"),
     "config is not JSON": (lambda f: (f / "config.json").write_text("{"), "not JSON"),
@@ -133,7 +147,10 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "an unknown setting": (lambda f: config(f, settings={**SETTINGS, "eyes": 2}), "eyes"),
     "an impossible setting": (lambda f: config(f, settings={**SETTINGS, "decoder_width": 10**9}), "decoder_width"),
     "a setting of a wrong kind": (lambda f: config(f, settings={**SETTINGS, "lora_rank": "8"}), "lora_rank"),
-    "a host module that is not there": (lambda f: config(f, settings={**SETTINGS, "trained_host_modules": ["x"]}), "'x'"),
+    "a host module that is not there": (
+        lambda f: config(f, settings={**SETTINGS, "trained_host_modules": ["x"]}),
+        "'x'",
+    ),
     "other settings": (lambda f: config(f, settings={**SETTINGS, "vis_tokens": 2}), "filler"),
     "host modules nobody named": (lambda f: config(f, settings={**SETTINGS, "trained_host_modules": []}), "remove it"),
     "no own tensors": (lambda f: (f / OWN).unlink(), "missing"),
@@ -142,8 +159,14 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "own tensors cut off": (lambda f: cut(f / OWN), "cannot be read"),
     "adapter cut off": (lambda f: cut(f / ADAPTER), "cannot be read"),
     "a tensor less": (lambda f: tensors(f, OWN, lambda t: t.pop("vis_row")), "lacks 1 tensors, first 'vis_row'"),
-    "a tensor more": (lambda f: tensors(f, OWN, lambda t: t.update(x=torch.ones(1))), "1 tensors that no part takes, first 'x'"),
-    "another shape": (lambda f: tensors(f, OWN, lambda t: t.update(vis_row=torch.ones(1, 5))), r"vis_row has shape \(1, 5\)"),
+    "a tensor more": (
+        lambda f: tensors(f, OWN, lambda t: t.update(x=torch.ones(1))),
+        "1 tensors that no part takes, first 'x'",
+    ),
+    "another shape": (
+        lambda f: tensors(f, OWN, lambda t: t.update(vis_row=torch.ones(1, 5))),
+        r"vis_row has shape \(1, 5\)",
+    ),
     "numbers that are none": (lambda f: tensors(f, OWN, lambda t: t["vis_row"].fill_(float("nan"))), "vis_row.*finite"),
     "no floats": (lambda f: tensors(f, OWN, lambda t: t.update(vis_row=t["vis_row"].long())), "vis_row.*int64"),
     "adapter of another shape": (

@@ -85,7 +85,9 @@ def test_a_decoder_learns_to_draw_what_is_asked_of_it() -> None:
     truth[0, :12, :16] = truth[1, 20:, 8:] = 1
     optimiser = torch.optim.Adam(decoder.parameters(), 3e-3)
     for _ in range(60):
-        _, logits = decoder(asked, decoder.prepare(features, cells), torch.zeros(2, dtype=torch.long), torch.zeros(2, 64))
+        _, logits = decoder(
+            asked, decoder.prepare(features, cells), torch.zeros(2, dtype=torch.long), torch.zeros(2, 64)
+        )
         loss = F.binary_cross_entropy_with_logits(logits, truth)
         optimiser.zero_grad()
         loss.backward()
