@@ -29,7 +29,7 @@ from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Sample
 from perceptiongpt.model.adapt import choose_trainable, host_module, trainable_report
-from perceptiongpt.model.align import naming_loss
+from perceptiongpt.model.align import Gallery, Naming, naming_loss
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.store import replace_folder, save
 
@@ -98,12 +98,13 @@ def train(
     if run.threads:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
-    for name in run.settings.get("trained_host_modules", ()):
+    for name in model.settings.trained_host_modules:
         host_module(model.host, name).float()  # what trains is kept in float32
     renderer = Renderer(
         model.backbone.processor, model.vis_id, model.backbone.image_token_id, model.settings.vis_tokens
     )
     done = _progress(checkpoint) if resume else {"stage": 0, "step": 0}
+    _forget(out / "log.jsonl", done)
     for number, stage in enumerate(run.stages[done["stage"] :], start=done["stage"]):
         first = done["step"] if number == done["stage"] else 0
         choose_trainable(model, stage.aim)
@@ -116,7 +117,12 @@ def train(
         source = Batches(
             samples, renderer, model.backbone, stage.batch, run.seed + number, stage.steps * stage.accumulate
         )
-        feed = _feed(source, first * stage.accumulate, run.workers)
+        feed: Iterator[Any]
+        if stage.aim == "name":
+            gallery = _gallery(model, samples, renderer, stage, run, say)
+            feed = _picks(gallery, stage, first, run.seed)
+        else:
+            feed = _feed(source, first * stage.accumulate, run.workers)
         started = time.monotonic()
         with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             for step in range(first, stage.steps):
@@ -135,8 +141,8 @@ def train(
                     say(f"{stage.aim} {step + 1}/{stage.steps}  {shown}  {speed:.1f} samples/s")
                 if (step + 1) % run.save_every == 0 or last:
                     at = (number + 1, 0) if last else (number, step + 1)
+                    save(model, out / "model", run.host)  # first, so that a run that is done has its model
                     _checkpoint(checkpoint, model, optimiser, *at)
-                    save(model, out / "model", run.host)
     return out / "model"
 
 
@@ -145,6 +151,21 @@ def _progress(checkpoint: Path) -> dict[str, int]:
     if not (checkpoint / "state.json").is_file():
         return {"stage": 0, "step": 0}
     return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+
+
+def _forget(log: Path, done: dict[str, int]) -> None:
+    """Drop the rows of steps that will be taken again, and a row that a kill cut off."""
+    if not log.exists():
+        return
+    kept = []
+    for line in log.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if (row["stage"], row["step"]) < (done["stage"], done["step"]):
+            kept.append(line)
+    log.write_text("".join(kept), encoding="utf-8")
 
 
 def _step(
@@ -158,16 +179,16 @@ def _step(
     for _ in range(stage.accumulate):
         batch, named = next(feed)
         with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
-            if stage.aim == "name":
-                cells = model.backbone.look(batch.pixels).cells
-                loss_parts: dict[str, Tensor] = {"name": naming_loss(model, cells, named)}
-                loss = loss_parts["name"]
+            if isinstance(batch, Gallery):
+                loss = batch.loss(model, named)
+                loss_parts: dict[str, Tensor] = {"name": loss}
             else:
                 moved = batch.to(device)
                 output = model(moved, through=stage.aim == "all")
                 loss_parts = parts(output, moved)
                 if weights["name"] and output.cells is not None:
-                    loss_parts["name"] = naming_loss(model, output.cells, named)
+                    naming = Naming.of(model, named, (output.cells.shape[-2], output.cells.shape[-1]))
+                    loss_parts["name"] = naming_loss(output.cells, naming, model.backbone.row_norm)
                 loss = sum((weights[k] * v for k, v in loss_parts.items()), start=torch.zeros((), device=device))
         (loss / stage.accumulate).backward()
         for k, v in loss_parts.items():
@@ -180,6 +201,26 @@ def _step(
         optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     return values
+
+
+def _gallery(
+    model: PerceptionModel, samples: Mix, renderer: Renderer, stage: Stage, run: Run, say: Callable[[str], None]
+) -> Gallery:
+    """The pictures that the aim "name" learns from, seen once."""
+    say(f"Looking once at {stage.keep} pictures")
+    count = max(1, stage.keep // stage.batch)
+    source = Batches(samples, renderer, model.backbone, stage.batch, run.seed, count)
+    device = model.backbone.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
+        return Gallery.fill(model, ((b.pixels, named) for b, named in _feed(source, 0, run.workers) if b.pixels))
+
+
+def _picks(gallery: Gallery, stage: Stage, first: int, seed: int) -> Iterator[tuple[Gallery, Tensor]]:
+    """The gallery and the pictures of each step, a function of (seed, step)."""
+    for step in range(first * stage.accumulate, stage.steps * stage.accumulate):
+        count = len(gallery.features)
+        rows = np.random.default_rng((seed, 9, step)).choice(count, min(stage.batch, count), replace=False)
+        yield gallery, torch.from_numpy(np.sort(rows))
 
 
 def _feed(source: Batches, first: int, workers: int) -> Iterator[Any]:

@@ -27,7 +27,7 @@ def test_every_preset_builds_and_says_what_it_is(name: str) -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'huge'.*tiny"):
+    with pytest.raises(ValueError, match=r"'huge'.*tiny"):
         preset("huge")
 
 

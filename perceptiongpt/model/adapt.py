@@ -54,7 +54,7 @@ def attach_lora(host: nn.Module, targets: str, rank: int, alpha: int) -> Any:
 
 
 def detach(model: Any) -> nn.Module:
-    """Take the plug-in off: the host with its own modules and flags again; modules that were trained whole stay trained.
+    """Take the plug-in off: the host has its own modules and flags again; modules trained whole stay trained.
 
     The plug-in is of no use afterwards.
     """

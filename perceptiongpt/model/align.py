@@ -1,12 +1,16 @@
 """Before any language-model step: teach the projector to name what an image token shows (`design.md` 7).
 
 Each image token that lies under an object's mask should point, by cosine, at the mean input embedding of the object's
-name among all names of the batch. Two or three minutes of it spare an hour of joint training.
+name among all names. Some minutes of it spare an hour of joint training. Since only the projector learns, the vision
+tower runs once a picture: its features are kept.
+
+P pictures, I image tokens a picture, D width, R labelled regions, M names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,39 +19,129 @@ from torch import Tensor
 
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.losses import cells_target
+from perceptiongpt.model.adapt import host_module
 
 TEMPERATURE = 0.07
 
 
-def naming_loss(model: Any, cells: Tensor, named: Sequence[Sequence[Region]]) -> Tensor:
-    """Mean cross-entropy of naming image cells [P, D, hc, wc], given the labelled masks of each of the P pictures.
+@dataclass(frozen=True, eq=False)
+class Naming:
+    """What should be named where, in P pictures."""
 
-    Also holds the tokens' norm at that of the host's own embedding rows. Where nothing is named, that alone.
+    picture: Tensor  # long [R]
+    share: Tensor  # float32 [R, I]: how an object lies on the image tokens, rows summing to 1
+    which: Tensor  # long [R]: row of the table
+    table: Tensor  # float32 [M, D]: unit vectors of the names
+
+    @classmethod
+    def of(cls, model: Any, named: Sequence[Sequence[Region]], cells_hw: tuple[int, int]) -> Naming | None:
+        """From the labelled masks of each picture; None where there is none."""
+        rows = [
+            (p, r.label, r.mask)
+            for p, group in enumerate(named)
+            for r in group
+            if r.label and r.mask is not None and r.mask.any()
+        ]
+        if not rows:
+            return None
+        device = model.backbone.device
+        names = {name: i for i, name in enumerate(sorted({label for _, label, _ in rows}))}
+        masks = [torch.from_numpy(model.backbone.canvas(m.shape[::-1]).mask_in(m, 64)) for _, _, m in rows]
+        return cls(
+            torch.tensor([p for p, _, _ in rows], device=device),
+            cells_target(torch.stack(masks).to(device), cells_hw).float(),
+            torch.tensor([names[label] for _, label, _ in rows], device=device),
+            F.normalize(name_vectors(model, list(names)), dim=-1),
+        )
+
+
+def naming_loss(cells: Tensor, naming: Naming | None, row_norm: float) -> Tensor:
+    """Cross-entropy of naming image cells [P, D, hc, wc], and of finding each name's cells in its picture.
+
+    Also holds the tokens' norm at `row_norm`, that of the host's own embedding rows; without names, that alone.
     """
-    tokens = cells.flatten(2).transpose(1, 2).float()  # [P, I, D]
-    norm = (tokens.norm(dim=-1) / model.backbone.row_norm).clamp(min=1e-4).log().square().mean()
-    regions = [
-        (p, r.label, r.mask)
-        for p, group in enumerate(named)
-        for r in group
-        if r.label and r.mask is not None and r.mask.any()
-    ]
-    if not regions:
-        return 0.1 * norm
-    names = sorted({label for _, label, _ in regions})
-    table = F.normalize(name_vectors(model, names), dim=-1)  # [M, D]
-    logits = F.normalize(tokens, dim=-1) @ table.T / TEMPERATURE  # [P, I, M]
-    masks = torch.stack(
-        [torch.from_numpy(model.backbone.canvas(m.shape[::-1]).mask_in(m, 64)) for _, _, m in regions]
-    ).to(tokens.device)
-    share = cells_target(masks, (cells.shape[-2], cells.shape[-1]))  # [R, I]
-    picture = torch.tensor([p for p, _, _ in regions], device=tokens.device)
-    which = torch.tensor([names.index(label) for _, label, _ in regions], device=tokens.device)
-    wanted = torch.zeros_like(logits).flatten(0, 1)  # [P * I, M]: how much of each object lies in each cell
-    cell = (picture[:, None] * logits.shape[1] + torch.arange(logits.shape[1], device=tokens.device)).flatten()
-    wanted.index_put_((cell, which.repeat_interleave(logits.shape[1])), share.flatten(), accumulate=True)
-    cost = -(wanted * logits.flatten(0, 1).log_softmax(-1)).sum() / len(regions)
-    return cost + 0.1 * norm
+    with torch.autocast(cells.device.type, enabled=False):
+        tokens = cells.flatten(2).transpose(1, 2).float()  # [P, I, D]
+        norm = 0.1 * (tokens.norm(dim=-1) / row_norm).clamp(min=1e-4).log().square().mean()
+        if naming is None:
+            return norm
+        logits = (F.normalize(tokens, dim=-1) @ naming.table.T / TEMPERATURE).flatten(0, 1)  # [P * I, M]
+        count = tokens.shape[1]
+        wanted = torch.zeros_like(logits)  # how much of each object lies in each cell
+        cell = (naming.picture[:, None] * count + torch.arange(count, device=tokens.device)).flatten()
+        wanted.index_put_(
+            (cell, naming.which.repeat_interleave(count)), naming.share.float().flatten(), accumulate=True
+        )
+        naming_cost = -(wanted * logits.log_softmax(-1)).sum() / len(naming.which)
+        across = logits.unflatten(0, (-1, count))[naming.picture, :, naming.which]  # [R, I]
+        finding_cost = -(naming.share * across.log_softmax(-1)).sum(-1).mean()
+        return norm + naming_cost + finding_cost
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Pictures whose vision features are kept, with what should be named where."""
+
+    features: Tensor  # [P, …]: what the projector is given
+    naming: Naming
+
+    @classmethod
+    @torch.no_grad()
+    def fill(cls, model: Any, batches: Iterable[tuple[dict[str, Tensor], Sequence[Sequence[Region]]]]) -> Gallery:
+        """Run the vision tower once over all pictures. Raises ValueError where nothing is named.
+
+        Hosts of dynamic resolution are refused: what their projector is given is not one row a picture.
+        """
+        if model.backbone.dynamic:
+            raise ValueError(
+                "this host's pictures differ in size, so features cannot be kept; leave out the aim 'name'"
+            )
+        kept: list[Tensor] = []
+        named: list[Sequence[Region]] = []
+        hook = projector(model).register_forward_pre_hook(lambda _, args: kept.append(args[0].detach()))
+        try:
+            for pixels, group in batches:
+                model.backbone.look(pixels)
+                named.extend(group)
+        finally:
+            hook.remove()
+        naming = Naming.of(model, named, model.backbone.cells_hw)
+        if naming is None:
+            raise ValueError("none of the pictures has a labelled mask; naming image tokens needs them")
+        return cls(torch.cat(kept), naming)
+
+    def loss(self, model: Any, rows: Tensor) -> Tensor:
+        """The naming loss of the pictures at `rows` (long [n]), among the names of the whole gallery."""
+        tokens = projector(model)(self.features[rows]).reshape(len(rows), -1, model.backbone.width)
+        cells = tokens.transpose(1, 2).unflatten(-1, model.backbone.cells_hw)
+        where = torch.full((len(self.features),), -1, device=rows.device)
+        where[rows] = torch.arange(len(rows), device=rows.device)
+        picture = where[self.naming.picture]
+        inside = picture >= 0
+        part = Naming(picture[inside], self.naming.share[inside], self.naming.which[inside], self.naming.table)
+        return naming_loss(cells, part, model.backbone.row_norm)
+
+    @torch.no_grad()
+    def accuracy(self, model: Any, size: int = 64) -> float:
+        """How often the image token that is nearest to an object's name lies on the object."""
+        hits: list[Tensor] = []
+        for start in range(0, len(self.features), size):
+            rows = torch.arange(start, min(start + size, len(self.features)))
+            tokens = projector(model)(self.features[rows]).reshape(len(rows), -1, model.backbone.width).float()
+            inside = (self.naming.picture >= start) & (self.naming.picture < start + size)
+            picture = self.naming.picture[inside] - start
+            names = self.naming.table[self.naming.which[inside]]  # [R, D]
+            best = torch.einsum("rid,rd->ri", F.normalize(tokens, dim=-1)[picture], names).argmax(-1, keepdim=True)
+            hits.append(self.naming.share[inside].gather(1, best).squeeze(1) > 0)
+        return float(torch.cat(hits).float().mean())
+
+
+def projector(model: Any) -> Any:
+    """The host module that makes image tokens: the first that the settings train. Raises ValueError without one."""
+    names = model.settings.trained_host_modules
+    if not names:
+        raise ValueError("no host module is trained, so none can learn to name; set settings.trained_host_modules")
+    return host_module(model.host, names[0])
 
 
 def name_vectors(model: Any, names: Sequence[str]) -> Tensor:

@@ -122,7 +122,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 def replace_folder(work: Path, target: Path) -> None:
     """Put a finished folder in the place of `target`; what was there is removed only after the new one stands.
 
-    A failure puts the old one back. A kill between the two renames leaves it whole in `.NAME-old-…/old` beside `target`.
+    A failure puts the old one back. A kill between the two renames leaves it whole in `.NAME-old-…/old` beside it.
     """
     for path in work.rglob("*"):
         if path.is_file():

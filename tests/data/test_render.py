@@ -1,4 +1,4 @@
-"""Laws of rendering: supervised is what the assistant says, asking is the prefix of training, typed words stay words."""
+"""Laws of rendering: supervised is what the assistant says, asking is training's prefix, typed words stay words."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import torch
 
 from perceptiongpt.core.objective import parts
 from perceptiongpt.model.adapt import choose_trainable, detach, disabled, host_module, lora_names, trainable_report
-from perceptiongpt.model.align import naming_loss
+from perceptiongpt.model.align import Naming, naming_loss
 from perceptiongpt.model.tiny import FAMILIES
 
 Make = Callable[..., Any]
@@ -39,7 +39,8 @@ def mixed(model: Any, sample: Make, batch: Make) -> Any:
 def cost(model: Any, given: Any, aim: str, sample: Make) -> torch.Tensor:
     if aim == "name":
         named = [list(sample(said=["mask"]).turns[1].regions), []]
-        return naming_loss(model, model.backbone.look(given.pixels).cells, named)
+        naming = Naming.of(model, named, model.backbone.cells_hw)
+        return naming_loss(model.backbone.look(given.pixels).cells, naming, model.backbone.row_norm)
     return sum(parts(model(given, through=aim == "all"), given).values())
 
 
@@ -169,7 +170,7 @@ def test_the_frozen_host_stays_in_eval_mode(equipped: Make) -> None:
 
 def test_a_host_module_that_is_not_there_is_refused(equipped: Make) -> None:
     model = equipped()
-    with pytest.raises(ValueError, match="no module 'model.projector'.*multi_modal_projector"):
+    with pytest.raises(ValueError, match=r"no module 'model.projector'.*multi_modal_projector"):
         host_module(model.host, "model.projector")
     wrong = equipped(trained_host_modules=("model.projector",))
     with pytest.raises(ValueError, match="no module"):

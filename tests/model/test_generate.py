@@ -23,7 +23,7 @@ def answer(model: PerceptionModel, prompt: Batch, picture: list[int] | None = No
 
 
 def talkative(model: PerceptionModel, prompt: Batch, picture: list[int] | None = None, **how: Any) -> list[Any]:
-    """The answers under the first drawn row of `<vis>` with which every row that has a picture says regions and words."""
+    """The answers under the first drawn `<vis>` row with which every row that has a picture says regions and words."""
     for seed in range(200):
         with torch.no_grad():
             model.vis_row.copy_(torch.randn(model.vis_row.shape, generator=torch.Generator().manual_seed(seed)))

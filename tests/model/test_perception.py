@@ -130,7 +130,7 @@ def test_every_kind_of_batch_trains(family: str, kind: str, k: int, equipped: Ma
 
 def test_image_places_without_a_picture_are_refused(family: str, equipped: Make, sample: Make, batch: Make) -> None:
     model = equipped(family)
-    with pytest.raises(ValueError, match="0 vectors .* places"):
+    with pytest.raises(ValueError, match=r"0 vectors .* places"):
         model(replace(batch(model, [sample()]), pixels={}))
 
 

@@ -1,4 +1,4 @@
-"""Laws of the model folder: what is saved comes back exactly, what is broken is refused in a sentence, nothing is half done."""
+"""Laws of the model folder: what is saved comes back, what is broken is refused in a sentence, nothing is half done."""
 
 from __future__ import annotations
 

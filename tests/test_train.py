@@ -1,0 +1,225 @@
+"""Laws of training: the same seed gives the same losses, a killed run goes on with them, and it learns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from perceptiongpt.config import Rates, Run, Stage, preset
+from perceptiongpt.core.boxes import iou_xyxy
+from perceptiongpt.data.mix import Mix
+from perceptiongpt.data.sample import Sample, Turn
+from perceptiongpt.data.shapes import shapes
+from perceptiongpt.model.perception import PerceptionModel, equip
+from perceptiongpt.model.store import load
+from perceptiongpt.model.tiny import FAMILIES
+from perceptiongpt.predict import Eye
+from perceptiongpt.train import Batches, TrainError, _schedule, named_regions, train
+
+Make = Callable[..., Any]
+SETTINGS = {
+    "decoder_width": 16,
+    "decoder_depth": 1,
+    "trained_host_modules": ("model.multi_modal_projector",),
+}
+STAGES = (
+    Stage(aim="name", steps=3, batch=2, keep=8),
+    Stage(aim="look", steps=4, batch=2, accumulate=2),
+    Stage(aim="all", steps=5, batch=2, rates=Rates(heads=1e-3, adapter=1e-3)),
+)
+
+
+def a_run(out: Path, **changes: Any) -> Run:
+    made = Run(
+        name="test", host="tiny:aya_vision", out=str(out), stages=STAGES, settings=SETTINGS, log_every=1, save_every=2
+    )
+    return replace(made, **changes)
+
+
+def fresh(family: str = "aya_vision", **settings: Any) -> PerceptionModel:
+    return equip(*FAMILIES[family](), **{**SETTINGS, **settings})
+
+
+def drawn() -> Mix:
+    return Mix([(shapes(12, seed=0), 1.0)], seed=0)
+
+
+def log(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def silent(_: str) -> None:
+    pass
+
+
+class Killed(Exception):
+    """Stands for a kill: no code of ours expects it."""
+
+
+def killer(at: str) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        if line.startswith(at):
+            raise Killed
+
+    return say
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "unbroken"
+    train(a_run(out), fresh(), drawn(), silent)
+    return out
+
+
+def test_a_run_writes_its_model_its_log_and_its_settings(unbroken: Path) -> None:
+    rows = log(unbroken)
+    steps = [(number, step) for number, stage in enumerate(STAGES) for step in range(stage.steps)]
+    assert [(r["stage"], r["step"]) for r in rows] == steps
+    assert set(rows[0]) == {"stage", "step", "name", "norm"}
+    assert {"text", "box_l1", "box_giou", "mask_bce", "mask_dice", "cell", "score", "cycle", "norm"} <= set(rows[-1])
+    assert json.loads((unbroken / "run.json").read_text())["stages"][2]["rates"]["adapter"] == 1e-3
+    assert load(unbroken / "model", *FAMILIES["aya_vision"]()).settings.decoder_width == 16
+    assert {p.name for p in unbroken.iterdir()} == {"model", "checkpoint", "log.jsonl", "run.json"}
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_others(unbroken: Path, tmp_path: Path) -> None:
+    train(a_run(tmp_path / "same"), fresh(), drawn(), silent)
+    assert log(tmp_path / "same") == log(unbroken)
+    train(a_run(tmp_path / "other", seed=1, stages=STAGES[2:]), fresh(), drawn(), silent)
+    assert log(tmp_path / "other")[0] != log(unbroken)[7]
+
+
+@pytest.mark.parametrize("at", ["name 1/", "look 2/", "all 1/", "all 4/", "all 5/"])
+def test_a_killed_run_goes_on_with_the_same_losses(at: str, unbroken: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Killed):
+        train(a_run(out), fresh(), drawn(), killer(at))
+    made = train(a_run(out), fresh(), drawn(), silent, resume=True)
+    assert log(out) == log(unbroken)  # bit for bit, each step once
+    one, other = (load(f, *FAMILIES["aya_vision"]()) for f in (made, unbroken / "model"))
+    theirs = dict(other.named_parameters())
+    assert all(torch.equal(p, theirs[n]) for n, p in one.named_parameters())
+
+
+def test_a_run_that_is_done_stays_done(unbroken: Path, tmp_path: Path) -> None:
+    before = log(unbroken)
+    assert train(a_run(unbroken), fresh(), drawn(), silent, resume=True) == unbroken / "model"
+    assert log(unbroken) == before
+
+
+def test_a_resumed_run_wants_the_settings_it_was_made_with(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Killed):
+        train(a_run(out, stages=STAGES[2:]), fresh(), drawn(), killer("all 4/"))
+    other = {**SETTINGS, "vis_tokens": 2}
+    with pytest.raises(TrainError, match="filler"):
+        train(a_run(out, stages=STAGES[2:], settings=other), fresh(vis_tokens=2), drawn(), silent, resume=True)
+
+
+def test_a_folder_in_use_is_refused(unbroken: Path) -> None:
+    before = log(unbroken)
+    with pytest.raises(TrainError, match="already holds a run"):
+        train(a_run(unbroken), fresh(), drawn(), silent)
+    assert log(unbroken) == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_parts(tmp_path: Path) -> None:
+    model = fresh()
+    with torch.no_grad():
+        model.decoder.box.mlp[-1].bias.fill_(float("nan"))
+    with pytest.raises(TrainError, match=r"step 0 of stage 0.*box_l1.*nan"):
+        train(a_run(tmp_path / "run", stages=STAGES[2:]), model, drawn(), silent)
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_what_trains_is_said_aloud(tmp_path: Path) -> None:
+    said: list[str] = []
+    train(a_run(tmp_path / "run", stages=STAGES[2:]), fresh(), drawn(), said.append)
+    told = "\n".join(said)
+    assert "What trains:" in told and "low-rank adapter" in told and " % of " in told
+    assert "all 5/5" in told and "box_giou" in told
+
+
+@pytest.mark.parametrize("aim", ["name", "look", "all"])
+def test_a_batch_with_text_alone_trains(family: str, aim: str, tmp_path: Path) -> None:
+    mixed = shapes(4, seed=0)
+    words = [Sample(None, (Turn("user", "what is red?"), Turn("assistant", f"a square {i}"))) for i in range(4)]
+    source = [s for pair in zip(words, mixed, strict=True) for s in pair]
+    projector = "model.visual.merger" if family == "qwen2_5_vl" else "model.multi_modal_projector"
+    run = a_run(tmp_path / "run", stages=(Stage(aim=aim, steps=2, batch=4, keep=8),))
+    model, samples = fresh(family, trained_host_modules=(projector,)), Mix([(source, 1.0)], seed=0)
+    if (family, aim) == ("qwen2_5_vl", "name"):
+        with pytest.raises(ValueError, match="differ in size"):
+            train(run, model, samples, silent)
+        return
+    train(run, model, samples, silent)
+    assert len(log(tmp_path / "run")) == 2
+
+
+def test_a_narrow_host_trains_and_its_whole_modules_are_kept_in_float32(tmp_path: Path) -> None:
+    host, processor = FAMILIES["aya_vision"]()
+    model = equip(host.bfloat16(), processor, **SETTINGS)
+    made = train(a_run(tmp_path / "run", settings={}), model, drawn(), silent)  # settings of a plug-in that was loaded
+    assert {p.dtype for p in host.get_submodule("model.multi_modal_projector").parameters()} == {torch.float32}
+    host, processor = FAMILIES["aya_vision"]()
+    again = load(made, host.bfloat16(), processor)
+    answer = Eye(again).segment(shapes(1, 0)[0].image, "the red circle")
+    assert isinstance(answer.text, str)
+
+
+def test_every_sample_of_a_pool_is_dealt_once_and_a_batch_is_a_function_of_its_number(renderer: Make) -> None:
+    model = fresh()
+    source = shapes(64, seed=0)
+    made = [Batches(Mix([(source, 1.0)], 0), renderer(model), model.backbone, 2, 5, 32) for _ in range(2)]
+    forwards = [made[0][k][0] for k in range(32)]
+    backwards = [made[1][k][0] for k in reversed(range(32))][::-1]
+    for a, b in zip(forwards, backwards, strict=True):
+        assert torch.equal(a.input_ids, b.input_ids) and torch.equal(a.boxes, b.boxes)
+    pictures = torch.cat([b.pixels["pixel_values"] for b in forwards]).flatten(1)
+    assert len(pictures.unique(dim=0)) == 64
+
+
+def test_pictures_keep_their_names_when_text_stands_between(renderer: Make) -> None:
+    model = fresh()
+    (one,) = shapes(1, seed=0)
+    words = Sample(None, (Turn("user", "what?"), Turn("assistant", "red")))
+    batches = Batches(Mix([([words, one], 1.0)], 0), renderer(model), model.backbone, 2, 0, 8)
+    for k in range(8):
+        batch, named = batches[k]
+        assert len(named) == len(batch.pixels.get("pixel_values", ()))
+    assert named_regions(one)[0].label is not None
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    rates = [_schedule(step, 100, 10) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == rates[10] == 1.0
+    assert all(a > b for a, b in pairwise(rates[10:]))
+    assert 0.05 < rates[-1] < 0.06
+    assert _schedule(0, 10, 0) == 1.0
+
+
+def test_it_learns_to_point_on_unseen_pictures(tmp_path: Path) -> None:
+    """A random host learns to answer with boxes on pictures it never saw, in under a minute of one thread."""
+    threads = torch.get_num_threads()
+    run = replace(preset("tiny"), out=str(tmp_path / "run"), threads=1)
+    host, processor = FAMILIES["aya_vision"]()
+    made = train(run, equip(host, processor, **run.settings), Mix([(shapes(2000, seed=1), 1.0)], seed=0), silent)
+    torch.set_num_threads(threads)
+    eye = Eye(load(made, *FAMILIES["aya_vision"]()))
+    ious = []
+    for unseen in shapes(30, seed=99):
+        asked = [t.text for t in unseen.turns[::2]]
+        answers = eye.look(unseen.image).many(len(asked)).ask(asked, max_new_tokens=12)
+        for answer, turn in zip(answers, unseen.turns[1::2], strict=True):
+            true_xyxy = torch.tensor(turn.regions[0].box)
+            ious.append(float(iou_xyxy(torch.tensor(answer[0].box), true_xyxy)) if len(answer) else 0.0)
+    assert len(ious) > 40
+    assert np.mean(ious) > 0.5
