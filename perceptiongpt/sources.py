@@ -1,4 +1,4 @@
-"""Training sources by name, as runs write them: drawn shapes, composed scenes, a JSONL file, a folder of scenes.
+"""Training sources by name, as runs write them: drawn shapes, composed scenes, COCO instances, a JSONL file.
 
 Knows which name means which source. Knows nothing of mixing (data.mix) nor of models.
 """
@@ -14,7 +14,7 @@ SCENES = 200_000  # made one by one when asked for
 
 
 def open_source(name: str, seed: int) -> Source:
-    """The source called `name`: "shapes", "scenes:SPLIT", a JSONL file, or a folder that `data scenes` wrote.
+    """The source called `name`: "shapes", "scenes:SPLIT", "coco:FILE[:PART]", a JSONL file, or a written scenes folder.
 
     "shapes:N" and "scenes:SPLIT:N" say how many samples there are. Raises ValueError (FileNotFoundError for a path)
     that lists what there is.
@@ -31,7 +31,12 @@ def open_source(name: str, seed: int) -> Source:
         split, _, count = rest.partition(":")
         library = ObjectLibrary.open()
         library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
-        return SceneStream(split, seed, _count(count, SCENES, name), library)  # type: ignore[arg-type]
+        return SceneStream(split, seed, _count(count, SCENES, name), library, turns=(2, 5))  # type: ignore[arg-type]
+    if kind == "coco":
+        from perceptiongpt.data.coco import Coco
+
+        file, _, part = rest.rpartition(":") if rest.endswith((":train", ":val", ":all")) else (rest, "", "all")
+        return _filled(Coco(Path(file).expanduser(), part, seed), name)  # type: ignore[arg-type]
     path = Path(name).expanduser()
     if path.is_dir():
         from perceptiongpt.data.scenes import Scenes
@@ -42,7 +47,7 @@ def open_source(name: str, seed: int) -> Source:
 
         return _filled(list(read_jsonl(path)), name)
     raise ValueError(
-        f"there is no source {name!r}; give shapes, scenes:SPLIT, a .jsonl file or a folder made by "
+        f"there is no source {name!r}; give shapes, scenes:SPLIT, coco:FILE.json, a .jsonl file or a folder made by "
         "`perceptiongpt data scenes`"
     )
 

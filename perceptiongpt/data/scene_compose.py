@@ -18,7 +18,7 @@ from perceptiongpt.data.objects import LibraryObject, ObjectLibrary, Split
 from perceptiongpt.data.scene_cast import Actor, Cast, cast_of, choose
 
 SIZES_WH = ((320, 240), (360, 270), (400, 300), (384, 256), (400, 225), (320, 320), (288, 288), (240, 320), (300, 400))
-SIDE_SHARE = (0.14, 0.60)  # of the picture's height, drawn longest side
+SIDE_SHARE = (0.20, 0.64)  # of the picture's height, drawn longest side; less is under three patches of a 224 px eye
 LEAST_VISIBLE = 1 / 3  # of an object's own pixels
 LEAST_AREA = 0.01  # of the picture
 VIEW_ANGLE = math.radians(45)  # vertical, of the camera over the ground plane
@@ -98,15 +98,15 @@ def _arrange(
     size_wh: tuple[int, int],
 ) -> list[_Place]:
     """A place for each actor, back to front; of several tries the one that covers the others least."""
-    crowd = 1.0 if len(actors) < 4 else 0.85
+    crowd = 1.0 if len(actors) < 4 else 0.9
     grounded = [_compressed(a.thing) for a in actors if a.grounded]
-    base = rng.uniform(0.36, 0.56) * crowd / (max(grounded) if grounded else 1.0)
+    base = rng.uniform(0.42, 0.62) * crowd / (max(grounded) if grounded else 1.0)
     places: list[_Place] = []
     for i in rng.permutation(len(actors)):
         actor = actors[int(i)]
         wh = library.view(actor.thing, actor.view).size
         share = (
-            base * _compressed(actor.thing) if actor.grounded else crowd * math.exp(rng.uniform(*np.log((0.20, 0.56))))
+            base * _compressed(actor.thing) if actor.grounded else crowd * math.exp(rng.uniform(*np.log((0.26, 0.60))))
         )
         allowed = 0.5 if rng.random() < 0.3 else 0.1
         best, least = None, math.inf
@@ -149,7 +149,7 @@ def _try(
 def _compressed(thing: LibraryObject) -> float:
     """A thing's drawn size relative to another's: real sizes, less far apart (a cup is not 3 pixels high)."""
     centimetres = max(thing.size_cm) if thing.size_cm else 60.0
-    return float(np.clip(centimetres, 8, 300) / 100) ** 0.38
+    return float(np.clip(centimetres, 8, 300) / 100) ** 0.3
 
 
 def _nearness(foot: float, pitch: float) -> float:

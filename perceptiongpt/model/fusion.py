@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 
 class LayerFusion(nn.Module):
-    """Layers of equal shape [..., C] -> one [..., C]; `native` is the layer that weighs most when fresh."""
+    """Layers of equal shape [..., C] -> one [..., C]; the `native` ones weigh most when fresh."""
 
-    def __init__(self, layers: int, native: int) -> None:
+    def __init__(self, layers: int, *native: int) -> None:
         super().__init__()
         weights = torch.zeros(layers)
-        weights[native] = 3.0  # softmax weight about 0.6 among 13 layers: peaked, yet every layer feels a gradient
+        weights[list(native)] = (
+            3.0  # softmax weight about 0.6 among 13 layers: peaked, yet every layer feels a gradient
+        )
         self.weights = nn.Parameter(weights)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:

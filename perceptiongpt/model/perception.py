@@ -103,7 +103,7 @@ class PerceptionModel(nn.Module):
         self.vis_row = nn.Parameter(backbone.host.get_output_embeddings().weight.detach().float().mean(0, keepdim=True))
         k = settings.vis_tokens
         self.filler = nn.Parameter(torch.randn(k - 1, width) * backbone.row_norm / width**0.5) if k > 1 else None
-        self.state_fusion = LayerFusion(layers + 1, layers) if settings.read_layers == "fused" else None
+        self.state_fusion = LayerFusion(layers + 1, 0, layers // 2, layers) if settings.read_layers == "fused" else None
         self.host_trained = {n: p.requires_grad for n, p in backbone.host.named_parameters()}  # for detach
         self.lora = attach_lora(backbone.host, settings.lora_targets, settings.lora_rank, settings.lora_alpha)
         self.call_counter: Callable[[int], None] | None = None  # told the tokens of every language-model call

@@ -54,7 +54,8 @@ class _Attention(nn.Module):
     def __init__(self, width: int, inner: int, heads: int = 8) -> None:
         super().__init__()
         self.heads = heads
-        self.query, self.key, self.value = nn.Linear(width, inner), nn.Linear(width, inner), nn.Linear(width, inner)
+        self.query, self.value = nn.Linear(width, inner), nn.Linear(width, inner)
+        self.key = nn.Linear(width, inner, bias=False)  # softmax cannot see a shift of all keys
         self.out = nn.Linear(inner, width)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, valid: Tensor | None = None) -> Tensor:

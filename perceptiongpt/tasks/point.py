@@ -8,9 +8,8 @@ N regions, D width of the language model, I image cells.
 
 from __future__ import annotations
 
-import math
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perceptiongpt.tasks.positions import fourier, grid_xy
@@ -33,14 +32,23 @@ class PointDecoder(nn.Module):
 
     def __init__(self, width: int, hidden: int = 256) -> None:
         super().__init__()
-        self.query = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden)
-        )
-        self.key = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden))
+        # Biases of the keys would shift all cells alike, which softmax cannot see.
+        self.key = nn.Sequential(nn.LayerNorm(width, bias=False), nn.Linear(width, hidden, bias=False))
+        self.norm = nn.LayerNorm(width)
+        self.direct = nn.Linear(width, hidden, bias=False)
+        self.further = nn.Sequential(nn.Linear(width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
+        self.sharpness = nn.Parameter(torch.tensor(10.0))
+        key, last = self.key[1], self.further[2]
+        assert isinstance(key, nn.Linear) and isinstance(last, nn.Linear)
+        with torch.no_grad():  # a fresh decoder already points at the token that is most like the state
+            self.direct.weight.copy_(key.weight)
+            last.weight.zero_()
+            last.bias.zero_()
 
     def forward(self, states: Tensor, cells: Tensor) -> Tensor:
-        query = self.query(states)  # [N, H]
-        return torch.einsum("nh,nih->ni", query, cells) / math.sqrt(query.shape[-1])
+        states = self.norm(states)
+        query = F.normalize(self.direct(states) + self.further(states), dim=-1)  # [N, H]
+        return torch.einsum("nh,nih->ni", query, F.normalize(cells, dim=-1)) * self.sharpness
 
 
 def expected_xy(logits: Tensor, height: int, width: int) -> Tensor:

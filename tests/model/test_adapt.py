@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,6 @@ PROJECTOR = {
     "aya_vision": "model.multi_modal_projector",
 }
 # What is added to every key alike shifts all its logits alike, and softmax is blind to that.
-BLIND = re.compile(r"\.(look|back|among)\.key\.bias$|point\.key\.[01]\.bias$")
 WAYS = [(1, "last", "none"), (2, "fused", "attention"), (1, "fused", "all"), (2, "last", "all")]
 
 
@@ -74,12 +72,8 @@ def test_all_that_is_said_to_train_feels_a_gradient_and_nothing_else_does(
     cost(model, mixed(model, sample, batch), aim, sample).backward()
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
     felt = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
-    blind = {n for n in trained if BLIND.search(n)}
-    assert felt - trained == set()
-    assert trained - felt - blind == set()
-    largest = max(float(p.grad.abs().max()) for p in model.parameters() if p.grad is not None)
-    assert all(p.grad is None or p.grad.abs().max() < 1e-5 * largest for n, p in model.named_parameters() if n in blind)
     assert trained
+    assert felt == trained
 
 
 @pytest.mark.parametrize("aim", ["look", "all"])
