@@ -170,13 +170,14 @@ def judged(rows: Sequence[Row]) -> dict[str, Any]:
     single = [r for r in rows if len(r.true) == 1 and r.kind != "group"]
     groups = [r for r in rows if len(r.true) > 1 or (r.kind == "group" and r.true)]
     kinds = sorted({r.kind for r in single})
+    f1s = [metrics.group_f1(r.said, r.true) for r in groups]
     by_kind = {kind: _single([r for r in single if r.kind == kind]) for kind in kinds}
     something = (Answer("", (Region(point=(0.0, 0.0)),)), Answer(""))
     told = metrics.rejection((something[0 if r.found else 1], r.true[0] if r.true else None) for r in rows)
     values = {
         **_single(single),
         "rejection": {k: v if v == v else None for k, v in told.items()},  # NaN, where there were none, is no JSON
-        "group": {"f1": sum(map(group_f1, groups)) / len(groups) if groups else None, "n": len(groups)},
+        "group": {"f1": sum(f1s) / len(f1s) if f1s else None, "n": len(f1s)},
         "by_kind": {
             k: {"acc50": v["rec"]["acc50"], "miou": v["res"]["miou"], "n": v["rec"]["n"]} for k, v in by_kind.items()
         },
@@ -194,23 +195,6 @@ def _single(rows: Sequence[Row]) -> dict[str, Any]:
     if not rows:
         return {"rec": None, "res": None}
     return {"rec": metrics.rec(r.pair() for r in rows), "res": metrics.res(r.pair() for r in rows)}
-
-
-def group_f1(row: Row, threshold: float = 0.5) -> float:
-    """F1 of the boxes said against the true ones: the best pairs first, each box once, IoU at or above `threshold`."""
-    said = [r.box for r in row.said if r.box is not None]
-    pairs = [
-        (metrics.box_iou(s, t.box), i, k)
-        for i, s in enumerate(said)
-        for k, t in enumerate(row.true)
-        if t.box is not None
-    ]
-    used: tuple[set[int], set[int]] = (set(), set())
-    for iou, i, k in sorted(pairs, reverse=True):
-        if iou >= threshold and i not in used[0] and k not in used[1]:
-            used[0].add(i)
-            used[1].add(k)
-    return 2 * len(used[0]) / (len(row.said) + len(row.true))
 
 
 def table(result: dict[str, Any]) -> str:

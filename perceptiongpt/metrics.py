@@ -6,7 +6,7 @@ never as absent. Knows nothing of models, files or data sets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -89,6 +89,25 @@ def rejection(rows: Iterable[tuple[Answer, Region | None]]) -> dict[str, float]:
         "n_none": len(none),
         "n_some": len(some),
     }
+
+
+def group_f1(said: Sequence[Region], true: Sequence[Region], threshold: float = 0.5) -> float:
+    """F1 of the boxes said of a group against the true ones: the best pairs first, each box once, IoU >= `threshold`.
+
+    A region said without a box counts as wrong; nothing said where nothing is scores 1. Not a protocol of a paper's.
+    """
+    pairs = [
+        (box_iou(s.box, t.box), i, k)
+        for i, s in enumerate(said)
+        for k, t in enumerate(true)
+        if s.box is not None and t.box is not None
+    ]
+    used: tuple[set[int], set[int]] = (set(), set())
+    for iou, i, k in sorted(pairs, reverse=True):
+        if iou >= threshold and i not in used[0] and k not in used[1]:
+            used[0].add(i)
+            used[1].add(k)
+    return 2 * len(used[0]) / (len(said) + len(true)) if said or true else 1.0
 
 
 def _said_mask(answer: Answer, merged: bool) -> np.ndarray | None:

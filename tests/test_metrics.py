@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perceptiongpt.core.answer import Answer, Region
-from perceptiongpt.metrics import box_iou, rec, rejection, res
+from perceptiongpt.metrics import box_iou, group_f1, rec, rejection, res
 
 WH = (10, 10)
 
@@ -105,3 +105,14 @@ def test_what_cannot_be_judged_is_refused():
         res([(boxes(), Region(box=(0, 0, 1, 1)))])
     with pytest.raises(ValueError, match="shapes"):
         res([(masks(block(0, 0, 1, 1)), Region(mask=np.ones((5, 5), bool)))])
+
+
+def test_a_group_is_judged_by_its_best_pairs_each_box_once():
+    true = boxes((0, 0, 4, 4), (5, 0, 9, 4)).regions
+    assert group_f1(true, true) == 1
+    assert group_f1((), true) == 0
+    assert group_f1((), ()) == 1
+    assert group_f1(true[:1], true) == pytest.approx(2 / 3)  # one of one right, one of two found
+    assert group_f1(true[:1] * 3, true) == pytest.approx(2 / 5)  # said thrice, found once
+    assert group_f1(boxes((0, 0, 4, 2), (5, 0, 9, 1)).regions, true) == 0.5  # IoU 0.5 counts, 0.25 does not
+    assert group_f1((*true, Region(point=(1, 1))), true) == pytest.approx(4 / 5)  # pointed at without a box: wrong
