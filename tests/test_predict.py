@@ -33,8 +33,7 @@ def same(a: Answer, b: Answer) -> bool:
 def test_every_region_lies_in_the_picture(eye: Eye, size: tuple[int, int]) -> None:
     answer = eye.segment(Image.new("RGB", size, "teal"), "the red circle")
     assert len(answer) > 0
-    for region in answer:
-        x0, y0, x1, y1 = region.box
+    for region, (x0, y0, x1, y1) in zip(answer, answer.xyxy, strict=True):
         assert 0 <= x0 <= x1 <= size[0]
         assert 0 <= y0 <= y1 <= size[1]
         assert region.mask.shape == (size[1], size[0])
@@ -126,6 +125,12 @@ def test_a_host_in_bfloat16_answers_in_the_same_pixels(photo: Image.Image) -> No
     assert len(answer) > 0
     assert np.isfinite(answer.xyxy).all()
     assert answer.masks.shape[1:] == (40, 50)
+
+
+def test_a_model_made_in_float32_is_loaded_in_bfloat16(model_folder: Path, photo: Image.Image) -> None:
+    eye = load(model_folder, dtype="bfloat16", device="cpu")
+    assert eye.model.backbone.dtype == torch.bfloat16
+    assert len(eye.segment(photo, "the red circle")) > 0
 
 
 # -- words ------------------------------------------------------------------------
