@@ -83,7 +83,7 @@ def _stir(model: PerceptionModel, seed: int = 1, place: bool = True) -> Percepti
     drawn = torch.Generator().manual_seed(seed)
     for name, p in model.named_parameters():
         if ("host." not in name or ".lora_" in name) and (place or not name.startswith("place.")):
-            p += 0.05 * torch.randn(p.shape, generator=drawn)
+            p.add_(0.05 * torch.randn(p.shape, generator=drawn))
     # A long random row: <vis> wins wherever it happens to point the way of the state, about every other token.
     model.vis_row.copy_(2.0 * torch.randn(model.vis_row.shape, generator=drawn))
     return model

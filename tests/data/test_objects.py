@@ -41,7 +41,7 @@ def test_a_library_travels_to_another_process(library: ObjectLibrary) -> None:
 
 def test_an_unknown_split_is_refused(library: ObjectLibrary) -> None:
     with pytest.raises(ValueError, match="'dev' came; wanted one of train"):
-        library.objects("dev")  # type: ignore[arg-type]
+        library.objects("dev")
 
 
 def test_a_folder_without_library_is_refused(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_caption_counts_its_places_on() -> None:
         ("cup of bubble tea", "cups of bubble tea"),
     ],
 )
-def test_plurals(one: str, many: str) -> None:
+def test_many_of_a_noun_are_called_as_english_does(one: str, many: str) -> None:
     assert words.plural(one) == many
 
 
@@ -130,7 +130,7 @@ def test_plurals(one: str, many: str) -> None:
     [("apple", "an apple"), ("cup", "a cup"), ("unicorn", "a unicorn"), ("hourglass", "an hourglass"),
      ("umbrella", "an umbrella"), ("scissors", "scissors"), ("orange chair", "an orange chair")],
 )  # fmt: skip
-def test_articles(noun: str, said: str) -> None:
+def test_a_noun_takes_the_article_that_its_sound_wants(noun: str, said: str) -> None:
     assert words.with_article(noun) == said
 
 

@@ -301,7 +301,7 @@ def test_bad_wishes_are_refused(library: ObjectLibrary, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="seed -1"):
         make_scene(library, "train", -1, 0)
     with pytest.raises(ValueError, match="'dev' came"):
-        make_scene(library, "dev", 0, 0)  # type: ignore[arg-type]
+        make_scene(library, "dev", 0, 0)
     with pytest.raises(ValueError, match="0 scenes"):
         write_scenes(tmp_path / "x", "train", 0, 0, library)
     with pytest.raises(FileNotFoundError, match=r"no samples\.jsonl"):

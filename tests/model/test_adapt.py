@@ -39,7 +39,7 @@ def cost(model: Any, given: Any, aim: str, sample: Make) -> torch.Tensor:
         named = [list(sample(said=["mask"]).turns[1].regions), []]
         naming = Naming.of(model, named, model.backbone.cells_hw)
         return naming_loss(model.backbone.look(given.pixels).cells, naming, model.backbone.row_norm)
-    return sum(parts(model(given, through=aim == "all"), given).values())
+    return sum(parts(model(given, through=aim == "all"), given).values(), start=torch.zeros(()))
 
 
 def logits(model: Any, prompt: Any) -> torch.Tensor:

@@ -134,7 +134,7 @@ def test_a_broken_staging_folder_is_refused(staging: Path, tmp_path: Path, field
         pack(staging, tmp_path / "out")
 
 
-def test_everyone_is_credited(staging: Path, tmp_path: Path) -> None:
+def test_everyone_whose_work_ships_is_credited(staging: Path, tmp_path: Path) -> None:
     relabel(staging, author="Ada | Lovelace", licence="CC-BY-3.0")
     pack(staging, tmp_path)
     assert "| toy/car-0 | car | Ada / Lovelace | CC-BY-3.0 | made here |" in (tmp_path / "CREDITS.md").read_text()

@@ -28,7 +28,7 @@ def files(obj: str, mtl: str):
     return {"m/cube.obj": ("mtllib cube.mtl\n" + obj).encode(), "m/cube.mtl": mtl.encode()}.get
 
 
-def cube(front: str = "red", rest: str = "red", mtl: str = RED + GREEN) -> str:
+def cube(front: str = "red", rest: str = "red", mtl: str = RED + GREEN) -> meshes.Mesh:
     lines = [f"v {x} {y} {z}" for x, y, z in CORNERS]
     for side, corners in SIDES.items():
         lines += [f"usemtl {front if side == 'front' else rest}", "f " + " ".join(map(str, corners))]

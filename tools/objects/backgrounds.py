@@ -63,7 +63,8 @@ def beside(image: Image.Image, mask: Image.Image) -> Image.Image:
     box = free_box(np.asarray(small) > 40)
     if box is None:
         raise ValueError("the subject leaves no box free but one was wanted; take the picture out of the table")
-    return image.crop(tuple(round(v * cell) for v in box))
+    x0, y0, x1, y1 = (round(v * cell) for v in box)
+    return image.crop((x0, y0, x1, y1))
 
 
 def lomiri(root: Path) -> list[Picture]:

@@ -146,8 +146,8 @@ stethoscope=stethoscope
 
 def pairs(table: str) -> dict[str, str]:
     """A table of `key=value; key=value …` as a dict; an entry without `=` has an empty value."""
-    entries = (entry.strip() for entry in table.split(";"))
-    return dict((*entry.split("=", 1), "")[:2] for entry in entries if entry)
+    entries = (entry.strip().partition("=") for entry in table.split(";"))
+    return {key: value for key, _, value in entries if key}
 
 
 def objects(fluent: Path, unicode_emoji: Path, staging: Path) -> list[dict]:

@@ -88,7 +88,7 @@ def objects(tree: Path, cutter: Cutter, staging: Path) -> list[dict]:
         name, _, kind = names[key].partition("/")
         with Image.open(picture.path) as image:
             rgba = image.convert("RGBA")
-        if rgba.getextrema()[3][0] == 255:  # no alpha of its own
+        if rgba.getchannel("A").getextrema()[0] == 255:  # no alpha of its own
             mask = cutter.mask(rgba.convert("RGB"), key)
             reason = complaint(np.asarray(mask))
             if reason:

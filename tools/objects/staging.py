@@ -28,7 +28,7 @@ def write_object(staging: Path, identity: str, rgba: Image.Image, *, name: str, 
     """Store one flat view of object `identity` and return its line, without tags, source, licence and author."""
     file = f"{identity}/0.webp"
     (staging / file).parent.mkdir(parents=True, exist_ok=True)
-    rgba.save(staging / file, **ENCODING)
+    rgba.save(staging / file, "WEBP", **ENCODING)
     views = [{"file": file, "yaw": None, "pitch": None}]
     return {"id": identity, "name": name, "kind": kind, "three_d": False, "size_cm": None, "views": views}
 
