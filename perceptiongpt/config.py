@@ -126,11 +126,12 @@ def first_light() -> Run:
             ),
         ),
         decay=0.03,
-        threads=2,
+        threads=1,
         workers=1,
         save_every=50,
         settings={
             "read_layers": "fused",
+            "read_window": 8,
             "lora_targets": "attention",
             "lora_rank": 16,
             "lora_alpha": 32,

@@ -40,6 +40,16 @@ def read(states: Tensor, slot: Tensor) -> Tensor:
     return states[slot]
 
 
+def window(states: Tensor, slot: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The last `size` vectors of `states` [B, T, D] up to and including each place of `slot`, in reading order.
+
+    Returns [N, size, D] and bool [N, size]: False where the row had not yet begun.
+    """
+    row, at = slot.nonzero().unbind(1)
+    back = at[:, None] - torch.arange(size - 1, -1, -1, device=at.device)
+    return states[row[:, None], back.clamp(min=0)], back >= 0
+
+
 def write(states: Tensor, slot: Tensor, vectors: Tensor) -> Tensor:
     """A copy of `states` [B, T, D] with `vectors` [N, D] at `slot` (bool [B, T]), in reading order.
 

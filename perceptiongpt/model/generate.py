@@ -77,6 +77,9 @@ def generate(
     ids: list[list[int]] = [[] for _ in range(rows)]
     at: list[list[int]] = [[] for _ in range(rows)]
     found: list[list[Regions]] = [[] for _ in range(rows)]
+    w = max(1, model.settings.read_window)
+    words, there = embeds[:, -w:], mask[:, -w:].bool()  # what was said last: [B, W, D]; unused where W = 0
+    before: list[tuple[Tensor, Tensor]] = [(words[b], there[b]) for b in range(rows)]  # the region that is being said
     waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region whose K tokens are not all said
     open_rows = torch.ones(rows, dtype=torch.bool, device=device)
     for step in range(max_new_tokens):
@@ -96,6 +99,8 @@ def generate(
         started = time.perf_counter()
         says = [b for b in range(rows) if alive[b] and told[b] == model.vis_id]
         for b in says:
+            if not waiting[b]:
+                before[b] = (words[b], there[b])
             waiting[b].append(read_from[b])
         whole = [b for b in says if len(waiting[b]) == k]
         vectors: dict[int, Tensor] = {}
@@ -104,7 +109,8 @@ def generate(
                 vectors[b] = model.filler[len(waiting[b]) - 1]
         if whole:
             said = torch.stack([torch.stack(waiting[b]) for b in whole])  # [n, K, D]
-            regions = model.decode(said, seen, owner[whole])
+            heard = (torch.stack([before[b][i] for b in whole]) for i in (0, 1))
+            regions = model.decode(said, seen, owner[whole], model.phrases(said[:, 0], *heard))
             spoken = model.respell(regions) if feedback else torch.zeros_like(said[:, -1])
             for i, b in enumerate(whole):
                 waiting[b] = []
@@ -125,6 +131,7 @@ def generate(
         for b, vector in vectors.items():
             embeds[b, 0] = vector.to(embeds.dtype)
         mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
+        words, there = torch.cat([words, embeds], dim=1)[:, -w:], mask[:, -w:].bool()
         states, read_from = _last(model, embeds, mask, backbone.step_positions(following), cache)
         following = following + 1
         clock["decode"] += time.perf_counter() - started

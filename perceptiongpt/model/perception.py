@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from perceptiongpt.core.batch import Batch, Output, Regions
-from perceptiongpt.core.slots import before, places, read, write
+from perceptiongpt.core.slots import before, places, read, window, write
 from perceptiongpt.model.adapt import attach_lora, disabled
 from perceptiongpt.model.backbone import Backbone, Look
-from perceptiongpt.model.fusion import LayerFusion
+from perceptiongpt.model.fusion import LayerFusion, PhraseReader
 from perceptiongpt.tasks.positions import fourier, grid_xy
 from perceptiongpt.tasks.region import PreparedPicture, RegionDecoder, RegionEncoder
 
@@ -30,6 +30,7 @@ _LIMITS = {
     "vis_tokens": (1, 64),
     "decoder_width": (16, 4096),
     "decoder_depth": (1, 16),
+    "read_window": (0, 64),
     "lora_rank": (1, 1024),
     "lora_alpha": (1, 65536),
 }
@@ -43,6 +44,7 @@ class Settings:
     decoder_width: int = 192
     decoder_depth: int = 2
     read_layers: str = "last"  # "last" as in the paper, or "fused": a learned mean over the language model's layers
+    read_window: int = 0  # W: the words of the last W tokens are read beside the state; 0 as in the paper
     lora_rank: int = 8
     lora_alpha: int = 16
     lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
@@ -105,6 +107,8 @@ class PerceptionModel(nn.Module):
         self.filler = nn.Parameter(torch.randn(k - 1, width) * backbone.row_norm / width**0.5) if k > 1 else None
         self.state_fusion = LayerFusion(layers + 1, 0, layers // 2, layers) if settings.read_layers == "fused" else None
         self.host_trained = {n: p.requires_grad for n, p in backbone.host.named_parameters()}  # for detach
+        w = settings.read_window
+        self.phrase_reader = PhraseReader(width, w) if w else None
         self.lora = attach_lora(backbone.host, settings.lora_targets, settings.lora_rank, settings.lora_alpha)
         self.call_counter: Callable[[int], None] | None = None  # told the tokens of every language-model call
 
@@ -125,10 +129,13 @@ class PerceptionModel(nn.Module):
             embeds = embeds if through else embeds.detach()
             states, layers = self.states(embeds, _needed(batch.attention_mask), position_ids)  # [B, T, D]
         said = self.fuse([read(layer, before(slot)) for layer in layers])  # [N * K, D]
+        phrases = self.phrases(said, *window(embeds, before(slot), self.settings.read_window))  # [N * K, D]
         said = said.unflatten(0, (-1, self.settings.vis_tokens))  # [N, K, D]
+        if phrases is not None:  # the words before the first of a region's K tokens
+            phrases = phrases[:: self.settings.vis_tokens]  # [N, D]
         picture = self.picture_of(batch)[batch.owner]  # [N]
         spoken = ~batch.asked
-        regions = self.decode(said[spoken], seen, picture[spoken])
+        regions = self.decode(said[spoken], seen, picture[spoken], None if phrases is None else phrases[spoken])
         again = self.decode(self.encode(batch).unsqueeze(1), seen, picture)
         supervised = batch.labels[:, 1:] != -100
         logits = self.head(states[:, :-1][supervised])  # [P, V + 1]
@@ -199,15 +206,22 @@ class PerceptionModel(nn.Module):
         vis = states.float() @ self.vis_row.T
         return torch.cat([self.backbone.head(states).float(), vis], dim=-1)
 
-    def decode(self, states: Tensor, seen: Seen, picture: Tensor) -> Regions:
-        """States [N, K, D] and the picture of each (long [N]) -> Regions; no regions need no picture."""
+    def phrases(self, states: Tensor, words: Tensor, there: Tensor) -> Tensor | None:
+        """The words before each place as one vector [N, D]; None where only the state is read, as in the paper."""
+        if self.phrase_reader is None:
+            return None
+        with torch.autocast(states.device.type, enabled=False):
+            return self.phrase_reader(states, words, there)
+
+    def decode(self, states: Tensor, seen: Seen, picture: Tensor, phrases: Tensor | None = None) -> Regions:
+        """States [N, K, D], the picture of each (long [N]) and their phrases -> Regions; none need no picture."""
         if seen.prepared is None:
             if len(states):
                 raise ValueError(f"{len(states)} regions were spoken of, but no picture was given; give a picture")
             empty = states.new_zeros((0,), dtype=torch.float32)
             return Regions(empty.view(0, 4), empty.view(0, 1, 1), empty.view(0, 1, 1), empty)
         with torch.autocast(states.device.type, enabled=False):  # geometry is float32
-            return self.decoder(states, seen.prepared, picture)
+            return self.decoder(states, seen.prepared, picture, phrases)
 
     def respell(self, regions: Regions) -> Tensor:
         """Decoded regions as the vectors that are fed back: [N, D]."""

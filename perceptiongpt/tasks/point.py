@@ -28,26 +28,27 @@ class PointEncoder(nn.Module):
 
 
 class PointDecoder(nn.Module):
-    """States [N, D] against each region's image cells [N, I, D] -> logits [N, I]."""
+    """States [N, D], and the phrases just said [N, D] if known, against each region's cells [N, I, H] -> [N, I]."""
 
     def __init__(self, width: int, hidden: int = 256) -> None:
         super().__init__()
         # Biases of the keys would shift all cells alike, which softmax cannot see.
         self.key = nn.Sequential(nn.LayerNorm(width, bias=False), nn.Linear(width, hidden, bias=False))
-        self.norm = nn.LayerNorm(width)
+        self.norm, self.words = nn.LayerNorm(width), nn.LayerNorm(width, bias=False)
         self.direct = nn.Linear(width, hidden, bias=False)
         self.further = nn.Sequential(nn.Linear(width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
         self.sharpness = nn.Parameter(torch.tensor(10.0))
         key, last = self.key[1], self.further[2]
         assert isinstance(key, nn.Linear) and isinstance(last, nn.Linear)
-        with torch.no_grad():  # a fresh decoder already points at the token that is most like the state
+        with torch.no_grad():  # a fresh decoder already points at the token that is most like what was said
             self.direct.weight.copy_(key.weight)
             last.weight.zero_()
             last.bias.zero_()
 
-    def forward(self, states: Tensor, cells: Tensor) -> Tensor:
+    def forward(self, states: Tensor, cells: Tensor, phrases: Tensor | None = None) -> Tensor:
         states = self.norm(states)
-        query = F.normalize(self.direct(states) + self.further(states), dim=-1)  # [N, H]
+        direct = self.direct(states if phrases is None else self.words(phrases))
+        query = F.normalize(direct + self.further(states), dim=-1)  # [N, H]
         return torch.einsum("nh,nih->ni", query, F.normalize(cells, dim=-1)) * self.sharpness
 
 

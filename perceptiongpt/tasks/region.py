@@ -60,6 +60,7 @@ class RegionDecoder(nn.Module):
         super().__init__()
         self.point = PointDecoder(width)
         self.state = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, decoder_width))
+        self.phrase = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, decoder_width))
         self.queries = nn.Parameter(torch.randn(3, decoder_width) * 0.5)  # score, box, mask
         self.mask = MaskDecoder(feature_width, width, decoder_width, depth)
         self.box = BoxDecoder(decoder_width)
@@ -71,16 +72,20 @@ class RegionDecoder(nn.Module):
         hw = (cells.shape[-2], cells.shape[-1])
         return PreparedPicture(self.mask.prepare(feature_map, cells, valid), keys, hw)
 
-    def forward(self, states: Tensor, prepared: PreparedPicture, owner: Tensor) -> Regions:
-        """states [N, K, D], owner long [N] into the prepared pictures."""
+    def forward(
+        self, states: Tensor, prepared: PreparedPicture, owner: Tensor, phrases: Tensor | None = None
+    ) -> Regions:
+        """states [N, K, D], owner long [N] into the prepared pictures, phrases [N, D] where the words are read, too."""
         states = states.float()
         hc, wc = prepared.cells_hw
-        points = self.point(states.mean(1), prepared.cell_keys[owner])  # [N, hc * wc]
+        points = self.point(states.mean(1), prepared.cell_keys[owner], phrases)  # [N, hc * wc]
         heat = points.softmax(-1)
         heat = (heat / heat.amax(-1, keepdim=True)).unflatten(-1, (hc, wc)).unsqueeze(1)
         heat = F.interpolate(heat, prepared.map.hw, mode="bilinear", align_corners=False).flatten(1)
-        tokens = torch.cat([self.state(states), self.queries.expand(len(states), -1, -1)], dim=1)
-        tokens = torch.cat([tokens[:, :-3], tokens[:, -3:] + tokens[:, :1]], dim=1)  # each task starts from the state
+        said = self.state(states)  # [N, K, C]
+        if phrases is not None:
+            said = torch.cat([said, self.phrase(phrases).unsqueeze(1)], dim=1)
+        tokens = torch.cat([said, self.queries + said[:, :1]], dim=1)  # each task starts from the state
         tokens, masks = self.mask(tokens, prepared.map, owner, heat)
         reference = expected_xy(points, hc, wc)
         boxes = self.box(tokens[:, -2], reference)

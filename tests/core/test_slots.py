@@ -56,6 +56,14 @@ def test_gradients_flow_to_what_was_written_and_stop_at_what_it_replaced():
     assert vectors.grad.tolist() == [[1, 1]]
 
 
+def test_a_window_ends_at_its_place_and_says_where_the_row_had_not_begun():
+    states = torch.arange(5.0).reshape(1, 5, 1)
+    slot = torch.tensor([[False, True, False, False, True]])
+    vectors, there = slots.window(states, slot, 3)
+    assert there.tolist() == [[False, True, True], [True, True, True]]
+    assert vectors[0, 1:, 0].tolist() == [0, 1] and vectors[1, :, 0].tolist() == [2, 3, 4]
+
+
 def test_no_places_means_no_vectors():
     slot = slots.places(ids([1, 2]), VIS)
     assert slots.read(torch.zeros(1, 2, 4), slot).shape == (0, 4)
