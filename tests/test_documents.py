@@ -59,6 +59,8 @@ def test_every_command_of_the_documents_is_understood(command: str) -> None:
 
     told = parser().parse_args(shlex.split(command)[1:])  # an unknown verb or flag exits
     assert callable(getattr(deeds, told.run))
+    if told.run == "train":
+        config.with_changes(config.preset(told.preset), told.set)  # an unknown key or a misfit raises
 
 
 def test_what_ci_runs_is_what_the_readme_says() -> None:
@@ -141,6 +143,47 @@ def run_text(text: str) -> dict[str, Any]:
     """Run a document's Python as the user would who pasted it into a file; its names."""
     Path("pasted.py").write_text(text, encoding="utf-8")
     return runpy.run_path("pasted.py")
+
+
+# -- formats ------------------------------------------------------------------------
+
+
+def test_the_json_of_the_readme_has_the_form_of_an_answer() -> None:
+    from perceptiongpt.core.answer import Answer, Region
+
+    shown = json.loads(re.search(r"```json\n(.*?)```", README, re.DOTALL)[1])
+    region = Region(box=(1, 1, 2, 2), mask=np.zeros((5, 5), bool), point=(1, 1), score=1.0, label="a", span=(0, 1))
+    real = Answer("a", (region,), (5, 5)).to_dict()
+    assert shown.keys() == real.keys()
+    assert shown["image"].keys() == real["image"].keys()
+    assert shown["regions"][0].keys() == real["regions"][0].keys()
+    assert shown["regions"][0]["mask"].keys() == real["regions"][0]["mask"].keys()
+    assert shown["text"][slice(*shown["regions"][0]["span"])] == shown["regions"][0]["label"]
+    assert sum(v for k, v in shown["timings"].items() if k != "total") <= shown["timings"]["total"]
+
+
+def test_the_lines_that_the_page_on_data_shows_are_read(tmp_path: Path) -> None:
+    from perceptiongpt.data.coco import Coco
+    from perceptiongpt.data.jsonl import read_jsonl
+    from perceptiongpt.data.scenes import Scenes
+
+    page = (ROOT / "docs/data.md").read_text(encoding="utf-8").splitlines()
+    own, asked, annotation = (
+        [line.strip() for line in page if line.startswith(f"    {head}")]
+        for head in ('{"image": ', '{"id": "', '{"id": 1, "image_id"')
+    )
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (160, 120)).save(tmp_path / "images/cup.jpg")
+    (tmp_path / "samples.jsonl").write_text("\n".join(own), encoding="utf-8")
+    (tmp_path / "expressions.jsonl").write_text("\n".join(asked), encoding="utf-8")
+    row = json.loads(annotation[0])
+    picture = {"id": row["image_id"], "file_name": "images/cup.jpg", "width": 160, "height": 120}
+    coco = {"images": [picture], "annotations": [row], "categories": [{"id": row["category_id"], "name": "dog"}]}
+    (tmp_path / "annotations.json").write_text(json.dumps(coco), encoding="utf-8")
+    assert len(list(read_jsonl(tmp_path / "samples.jsonl"))) == len(own) == 3
+    assert [e["phrase"] for e in Scenes(tmp_path).expressions()] == ["the bottle"]
+    turns = Coco(tmp_path / "annotations.json")[0].turns
+    assert turns[1].regions[0].mask.sum() == 68 * 66
 
 
 # -- links and dependencies ------------------------------------------------------------------------
