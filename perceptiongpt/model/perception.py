@@ -95,7 +95,13 @@ class PerceptionModel(nn.Module):
         self.settings, self.backbone, self.host = settings, backbone, backbone.host
         self.vis_id = backbone.vocab_size
         self.encoder = RegionEncoder(width, backbone.row_norm)
-        self.decoder = RegionDecoder(width, backbone.feature_width, settings.decoder_width, settings.decoder_depth)
+        self.decoder = RegionDecoder(
+            width,
+            backbone.feature_width,
+            settings.decoder_width,
+            settings.decoder_depth,
+            words=settings.read_window > 0,
+        )
         self.fusion = LayerFusion(backbone.feature_layers, backbone.native_layer)
         # 2-D positions of what the language model reads, zero at birth; hosts of dynamic resolution have their own.
         self.place = None if backbone.dynamic else nn.Linear(4 * PLACE_BANDS, width)

@@ -8,6 +8,8 @@ N regions, D width of the language model, I image cells.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,29 +29,53 @@ class PointEncoder(nn.Module):
         return self.mlp(torch.cat([points_xy, fourier(points_xy, self.bands)], dim=-1))
 
 
-class PointDecoder(nn.Module):
-    """States [N, D], and the phrases just said [N, D] if known, against each region's cells [N, I, H] -> [N, I]."""
+@dataclass(frozen=True, eq=False)
+class CellKeys:
+    """What pointing needs of B pictures' cells."""
 
-    def __init__(self, width: int, hidden: int = 256) -> None:
+    learned: Tensor  # [B, I, H] unit vectors
+    units: Tensor  # [B, I, D] the cells themselves as unit vectors
+
+    def pick(self, rows: Tensor) -> CellKeys:
+        return CellKeys(self.learned[rows], self.units[rows])
+
+
+class PointDecoder(nn.Module):
+    """States [N, D] (and phrases just said [N, D] where `words` are read) against each picture's cells -> logits [N, I].
+
+    A phrase is compared outright, by cosine, with what the language model read of the picture: both are input
+    embeddings, and the image tokens are taught to lie at the names of what they show (model/align.py).
+    """
+
+    def __init__(self, width: int, hidden: int = 256, words: bool = False) -> None:
         super().__init__()
         # Biases of the keys would shift all cells alike, which softmax cannot see.
         self.key = nn.Sequential(nn.LayerNorm(width, bias=False), nn.Linear(width, hidden, bias=False))
-        self.norm, self.words = nn.LayerNorm(width), nn.LayerNorm(width, bias=False)
+        self.norm = nn.LayerNorm(width)
         self.direct = nn.Linear(width, hidden, bias=False)
         self.further = nn.Sequential(nn.Linear(width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
         self.sharpness = nn.Parameter(torch.tensor(10.0))
+        # In the likeness of words: the temperature that they were taught at.
+        self.trust = nn.Parameter(torch.tensor(14.0)) if words else None
         key, last = self.key[1], self.further[2]
         assert isinstance(key, nn.Linear) and isinstance(last, nn.Linear)
-        with torch.no_grad():  # a fresh decoder already points at the token that is most like what was said
+        with torch.no_grad():  # a fresh decoder already points at the token that is most like the state
             self.direct.weight.copy_(key.weight)
             last.weight.zero_()
             last.bias.zero_()
 
-    def forward(self, states: Tensor, cells: Tensor, phrases: Tensor | None = None) -> Tensor:
+    def prepare(self, cells: Tensor) -> CellKeys:
+        """The language model's own cells [B, I, D] -> keys, once a picture."""
+        return CellKeys(F.normalize(self.key(cells), dim=-1), F.normalize(cells, dim=-1))
+
+    def forward(self, states: Tensor, cells: CellKeys, owner: Tensor, phrases: Tensor | None = None) -> Tensor:
         states = self.norm(states)
-        direct = self.direct(states if phrases is None else self.words(phrases))
-        query = F.normalize(direct + self.further(states), dim=-1)  # [N, H]
-        return torch.einsum("nh,nih->ni", query, F.normalize(cells, dim=-1)) * self.sharpness
+        query = F.normalize(self.direct(states) + self.further(states), dim=-1)  # [N, H]
+        logits = torch.einsum("nh,nih->ni", query, cells.learned[owner]) * self.sharpness
+        if phrases is None or self.trust is None:
+            return logits
+        likeness = torch.einsum("nd,nid->ni", F.normalize(phrases, dim=-1), cells.units[owner])
+        return logits + likeness * self.trust
 
 
 def expected_xy(logits: Tensor, height: int, width: int) -> Tensor:

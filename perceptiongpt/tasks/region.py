@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from perceptiongpt.core.batch import Regions
 from perceptiongpt.tasks.box import BoxDecoder, BoxEncoder
 from perceptiongpt.tasks.mask import MaskDecoder, MaskEncoder, PreparedMap
-from perceptiongpt.tasks.point import PointDecoder, PointEncoder, expected_xy
+from perceptiongpt.tasks.point import CellKeys, PointDecoder, PointEncoder, expected_xy
 from perceptiongpt.tasks.score import ScoreDecoder
 
 
@@ -45,22 +45,24 @@ class PreparedPicture:
     """What the decoders need of B pictures, computed once a picture and kept."""
 
     map: PreparedMap
-    cell_keys: Tensor  # [B, hc * wc, H]
+    cells: CellKeys
     cells_hw: tuple[int, int]
 
     def pick(self, rows: Tensor) -> PreparedPicture:
         """The pictures at `rows` (long [R]); a picture may be picked several times."""
-        return PreparedPicture(self.map.pick(rows), self.cell_keys[rows], self.cells_hw)
+        return PreparedPicture(self.map.pick(rows), self.cells.pick(rows), self.cells_hw)
 
 
 class RegionDecoder(nn.Module):
     """States [N, K, D] and prepared pictures -> Regions: the same states feed point, box, mask and score."""
 
-    def __init__(self, width: int, feature_width: int, decoder_width: int = 192, depth: int = 2) -> None:
+    def __init__(
+        self, width: int, feature_width: int, decoder_width: int = 192, depth: int = 2, words: bool = False
+    ) -> None:
         super().__init__()
-        self.point = PointDecoder(width)
+        self.point = PointDecoder(width, words=words)
         self.state = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, decoder_width))
-        self.phrase = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, decoder_width))
+        self.phrase = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, decoder_width)) if words else None
         self.queries = nn.Parameter(torch.randn(3, decoder_width) * 0.5)  # score, box, mask
         self.mask = MaskDecoder(feature_width, width, decoder_width, depth)
         self.box = BoxDecoder(decoder_width)
@@ -68,7 +70,7 @@ class RegionDecoder(nn.Module):
 
     def prepare(self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None) -> PreparedPicture:
         """A fused vision map [B, F, h, w] and the language model's own cells [B, D, hc, wc] -> PreparedPicture."""
-        keys = self.point.key(cells.float().flatten(2).transpose(1, 2))
+        keys = self.point.prepare(cells.float().flatten(2).transpose(1, 2))
         hw = (cells.shape[-2], cells.shape[-1])
         return PreparedPicture(self.mask.prepare(feature_map, cells, valid), keys, hw)
 
@@ -78,12 +80,12 @@ class RegionDecoder(nn.Module):
         """states [N, K, D], owner long [N] into the prepared pictures, phrases [N, D] where the words are read, too."""
         states = states.float()
         hc, wc = prepared.cells_hw
-        points = self.point(states.mean(1), prepared.cell_keys[owner], phrases)  # [N, hc * wc]
+        points = self.point(states.mean(1), prepared.cells, owner, phrases)  # [N, hc * wc]
         heat = points.softmax(-1)
         heat = (heat / heat.amax(-1, keepdim=True)).unflatten(-1, (hc, wc)).unsqueeze(1)
         heat = F.interpolate(heat, prepared.map.hw, mode="bilinear", align_corners=False).flatten(1)
         said = self.state(states)  # [N, K, C]
-        if phrases is not None:
+        if phrases is not None and self.phrase is not None:
             said = torch.cat([said, self.phrase(phrases).unsqueeze(1)], dim=1)
         tokens = torch.cat([said, self.queries + said[:, :1]], dim=1)  # each task starts from the state
         tokens, masks = self.mask(tokens, prepared.map, owner, heat)

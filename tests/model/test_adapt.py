@@ -66,7 +66,7 @@ def a_little_training(model: Any, given: Any, aim: str, sample: Make) -> None:
 def test_all_that_is_said_to_train_feels_a_gradient_and_nothing_else_does(
     family: str, aim: str, k: int, layers: str, lora: str, equipped: Make, stir: Make, sample: Make, batch: Make
 ) -> None:
-    settings = {"vis_tokens": k, "read_layers": layers, "lora_targets": lora}
+    settings = {"vis_tokens": k, "read_layers": layers, "lora_targets": lora, "read_window": 6 if k == 2 else 0}
     model = stir(equipped(family, trained_host_modules=(PROJECTOR[family],), **settings))
     choose_trainable(model, aim)
     cost(model, mixed(model, sample, batch), aim, sample).backward()

@@ -84,18 +84,19 @@ def test_without_regions_the_answer_is_the_librarys_own(
         assert said.places == [] and len(said.regions.boxes) == 0
 
 
-@pytest.mark.parametrize(("k", "layers"), [(1, "last"), (2, "fused"), (3, "last")])
+@pytest.mark.parametrize(("k", "layers", "window"), [(1, "last", 0), (2, "fused", 5), (3, "last", 1), (1, "fused", 8)])
 def test_cached_is_uncached_and_forward_on_its_own_answer_finds_its_own_regions(
     family: str,
     k: int,
     layers: str,
+    window: int,
     equipped: Make,
     stir: Make,
     sample: Make,
     prompts: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = stir(equipped(family, vis_tokens=k, read_layers=layers, lora_targets="all"))
+    model = stir(equipped(family, vis_tokens=k, read_layers=layers, read_window=window, lora_targets="all"))
     prompt = prompts(model, [sample()])
     (expected,) = talkative(model, prompt, max_new_tokens=14)
     heard: list[torch.Tensor] = []

@@ -44,7 +44,7 @@ def folder(tmp_path: Path, equipped: Make, stir: Make) -> Path:
 def test_what_is_saved_comes_back(
     family: str, tmp_path: Path, equipped: Make, stir: Make, sample: Make, batch: Make, prompts: Make
 ) -> None:
-    model = trained(family, equipped, stir, vis_tokens=2, read_layers="fused")
+    model = trained(family, equipped, stir, vis_tokens=2, read_layers="fused", read_window=6)
     again = load(save(model, tmp_path / "model", f"tiny:{family}"), *FAMILIES[family]())
     assert again.settings == model.settings
     theirs = dict(again.named_parameters())

@@ -10,7 +10,8 @@ from perceptiongpt.tasks.point import PointDecoder, PointEncoder, best_xy, expec
 def test_shapes_are_as_the_docstrings_say() -> None:
     assert PointEncoder(24)(torch.rand(3, 2)).shape == (3, 24)
     decoder = PointDecoder(24)
-    assert decoder(torch.randn(3, 24), decoder.key(torch.randn(3, 10, 24))).shape == (3, 10)
+    owner = torch.tensor([0, 1, 1])
+    assert decoder(torch.randn(3, 24), decoder.prepare(torch.randn(2, 10, 24)), owner).shape == (3, 10)
 
 
 def test_a_sure_cell_is_its_own_place_both_ways() -> None:
@@ -37,7 +38,17 @@ def test_the_best_place_leans_to_the_better_neighbour() -> None:
 
 
 def test_the_match_does_not_depend_on_the_order_of_cells() -> None:
-    decoder, cells, state = PointDecoder(16), torch.randn(1, 8, 16), torch.randn(1, 16)
+    decoder, cells, state = PointDecoder(16, words=True), torch.randn(1, 8, 16), torch.randn(1, 16)
     order = torch.randperm(8)
-    there = decoder(state, decoder.key(cells[:, order]))
-    assert torch.allclose(there, decoder(state, decoder.key(cells))[:, order], atol=1e-5)
+    owner = torch.zeros(1, dtype=torch.long)
+    there = decoder(state, decoder.prepare(cells[:, order]), owner, state)
+    assert torch.allclose(there, decoder(state, decoder.prepare(cells), owner, state)[:, order], atol=1e-5)
+
+
+def test_a_fresh_decoder_points_at_the_cell_that_the_words_name() -> None:
+    torch.manual_seed(0)
+    decoder, cells = PointDecoder(64, words=True), torch.randn(2, 12, 64)
+    owner = torch.tensor([0, 1, 1])
+    meant = torch.tensor([3, 7, 11])
+    phrases = 5.0 * cells[owner, meant] + torch.randn(3, 64)
+    assert decoder(torch.randn(3, 64), decoder.prepare(cells), owner, phrases).argmax(-1).tolist() == meant.tolist()
