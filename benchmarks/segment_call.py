@@ -1,0 +1,179 @@
+"""What one `segment` call costs, model loaded and picture not: seconds and their parts, memory, tokens, what trains.
+
+Knows the targets that it prints beside each figure. Knows nothing of how well the answer fits (`perceptiongpt evaluate`
+does): a model that finds nothing is quick, so the number of regions in the answer is stated, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import perceptiongpt
+
+DEMO = Path(perceptiongpt.__file__).parent / "demo"
+PICTURE = "scene.jpg"
+PARTS = ("vision", "prefill", "decode", "heads")
+CALLS, WARM_UPS, HELPS = 15, 2, 5
+
+# name, unit, digits, the most that is wanted (None: no target), what it is
+ROWS: tuple[tuple[str, str, int, float | None, str], ...] = (
+    ("seconds", "s", 3, 1.5, "one call, median"),
+    *((part, "s", 3, None, f"  {part}") for part in PARTS),
+    ("rest", "s", 3, None, "  rest: prompt, words, masks in the picture's pixels"),
+    ("heads_share", "%", 1, 10.0, "heads' share of a call"),
+    ("tokens_a_region", "", 0, 1.0, "tokens an object"),
+    ("regions", "", 0, None, "regions in the answer"),
+    ("peak_memory", "GB", 2, 2.0, "peak memory of the process"),
+    ("trained_share_without_host_modules", "%", 2, 4.0, "trained share, the host's projector aside"),
+    ("trained_share", "%", 2, None, "trained share, all of it"),
+    ("help", "s", 3, 0.5, "perceptiongpt --help, median"),
+)
+
+
+def calls(eye: Any, count: int, warm_ups: int) -> dict[str, float]:
+    """Medians over `count` calls after `warm_ups`: seconds of the whole, of its parts, and of the heads in per cent."""
+    picture = DEMO / PICTURE
+    phrase = json.loads((DEMO / "truth.json").read_text(encoding="utf-8"))[PICTURE]["phrase"]
+    rows = []
+    for number in range(warm_ups + count):
+        started = time.perf_counter()
+        answer = eye.segment(picture, phrase)
+        spent = time.perf_counter() - started
+        if number >= warm_ups:
+            parts = {part: answer.timings[part] for part in PARTS}
+            rest = spent - sum(parts.values())
+            share = 100 * parts["heads"] / spent
+            rows.append({"seconds": spent, **parts, "rest": rest, "heads_share": share, "regions": len(answer)})
+    return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+
+
+def trained_shares(model: Any) -> dict[str, float]:
+    """Per cent of host and plug-in that training changes, with and without the host's own modules (a projector)."""
+    from perceptiongpt.model.adapt import choose_trainable
+
+    choose_trainable(model, "all")
+    every = [(name, p.numel(), p.requires_grad) for name, p in model.named_parameters()]
+    total = sum(n for _, n, _ in every)
+    trained = sum(n for _, n, trains in every if trains)
+    hosts = sum(n for name, n, trains in every if trains and name.startswith("host.") and ".lora_" not in name)
+    return {
+        "trained_share": 100 * trained / total,
+        "trained_share_without_host_modules": 100 * (trained - hosts) / total,
+        "trained": trained,
+        "trained_host_modules": hosts,
+        "parameters": total,
+    }
+
+
+def help_seconds(count: int) -> float:
+    """Median seconds of the command's --help, each in a process of its own."""
+    spent = []
+    for _ in range(count):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "perceptiongpt", "--help"], check=True, stdout=subprocess.DEVNULL)
+        spent.append(time.perf_counter() - started)
+    return statistics.median(spent)
+
+
+def peak_gigabytes() -> float:
+    """The most memory (1e9 bytes) that this process has held so far, its libraries and the model's loading included."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9  # macOS counts bytes, Linux KiB
+
+
+def machine(eye: Any, threads: int) -> dict[str, Any]:
+    """What the figures were taken on."""
+    import torch
+    import transformers
+
+    return {
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "threads": threads,
+        "device": str(eye.model.backbone.device),
+        "dtype": str(eye.model.backbone.dtype).removeprefix("torch."),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures as lines to read, each beside its target."""
+    lines = []
+    for name, unit, digits, most, what in ROWS:
+        value = result["figures"][name]
+        line = f"{what:<54} {value:>9.{digits}f} {unit:<2}"
+        if most is not None:
+            line += f"  wanted <= {most:g} {unit}".rstrip() + ("" if value <= most else "  MISSED")
+        lines.append(line.rstrip())
+    told = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
+    lines += [f"model {result['model']}, {result['calls']} calls after {result['warm_ups']} more; {told}"]
+    return "\n".join([*lines, result["command"]])
+
+
+def measure(model: str | None, threads: int, quick: bool, command: str) -> dict[str, Any]:
+    """All figures of a model folder (None: the packaged model), with targets, machine and command."""
+    import torch
+
+    from perceptiongpt import load
+
+    torch.set_num_threads(threads)
+    eye = load(model, device="cpu")
+    count, warm_ups = (2, 1) if quick else (CALLS, WARM_UPS)
+    figures = calls(eye, count, warm_ups)
+    figures["peak_memory"] = peak_gigabytes()  # before training is prepared: that is no part of a call
+    figures["tokens_a_region"] = eye.model.settings.vis_tokens
+    figures |= trained_shares(eye.model)
+    figures["help"] = help_seconds(1 if quick else HELPS)
+    return {
+        "benchmark": "segment_call",
+        "model": eye.name,
+        "calls": count,
+        "warm_ups": warm_ups,
+        "figures": {name: round(value, 6) for name, value in figures.items()},
+        "at_most": {name: most for name, _, _, most, _ in ROWS if most is not None},
+        "machine": machine(eye, threads),
+        "command": command,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the table, write the JSON; 2 for what was refused."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    read = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    read.add_argument("--model", metavar="FOLDER", help="a trained model (default: the one that ships)")
+    read.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
+    read.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE")
+    read.add_argument("--quick", action="store_true", help="two calls: does it run at all?")
+    told = read.parse_args(words)
+    try:
+        if told.threads < 1:
+            raise ValueError(f"{told.threads} threads came; give at least 1")
+        if told.json and not told.json.parent.is_dir():
+            raise FileNotFoundError(f"the folder {told.json.parent} is not there; make it first")
+        command = shlex.join(["python", "benchmarks/segment_call.py", *words])
+        result = measure(told.model, told.threads, told.quick, command)
+    except (ValueError, OSError) as error:
+        print(f"segment_call: {error}", file=sys.stderr)
+        return 2
+    if told.json:
+        told.json.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    print(table(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Benchmarks run, print each figure beside its target and write them as JSON. Never a time: machines differ."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def segment_call() -> dict[str, Any]:
+    """The names in benchmarks/segment_call.py."""
+    return runpy.run_path(str(BENCHMARKS / "segment_call.py"), run_name="segment_call")
+
+
+@pytest.fixture
+def written(segment_call: dict[str, Any], model_folder: Path, tmp_path: Path) -> dict[str, Any]:
+    """What a quick run on a tiny model writes."""
+    words = ["--quick", "--model", str(model_folder), "--threads", str(torch.get_num_threads())]
+    assert segment_call["main"]([*words, "--json", str(tmp_path / "out.json")]) == 0
+    return json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+
+
+def test_a_segment_call_is_measured_whole_and_in_parts(segment_call: dict[str, Any], written: dict[str, Any]) -> None:
+    figures = written["figures"]
+    assert set(figures) >= {row[0] for row in segment_call["ROWS"]}
+    assert {"benchmark", "model", "calls", "warm_ups", "at_most", "machine", "command"} <= set(written)
+    assert set(written["at_most"]) <= set(figures)
+    assert (written["model"], written["benchmark"]) == ("talkative", "segment_call")
+    assert all(figures[name] > 0 for name in ("seconds", "vision", "prefill", "decode", "heads", "help", "peak_memory"))
+    assert 0 < figures["heads_share"] < 100
+    assert figures["tokens_a_region"] == 1
+    assert figures["regions"] > 0
+    assert {"cores", "torch", "dtype", "threads"} <= set(written["machine"])
+    assert "--quick" in written["command"]
+    table = segment_call["table"](written)
+    assert table.count("wanted <=") == len(written["at_most"])
+
+
+def test_the_share_that_trains_is_counted_with_and_without_the_projector(
+    segment_call: dict[str, Any], equipped: Callable[..., Any]
+) -> None:
+    model = equipped(trained_host_modules=("model.multi_modal_projector",))
+    told = segment_call["trained_shares"](model)
+    projector = sum(p.numel() for p in model.host.get_submodule("model.multi_modal_projector").parameters())
+    added = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("host.") or ".lora_" in n)
+    assert told["trained_host_modules"] == projector
+    assert told["trained"] == added + projector
+    assert told["parameters"] == sum(p.numel() for p in model.parameters())
+    assert told["trained_share"] == pytest.approx(100 * (added + projector) / told["parameters"])
+    assert told["trained_share_without_host_modules"] == pytest.approx(100 * added / told["parameters"])
+
+
+def test_a_missed_target_is_said_aloud(segment_call: dict[str, Any]) -> None:
+    figures = {row[0]: 99.0 for row in segment_call["ROWS"]}
+    result = {"figures": figures, "machine": {}, "model": "m", "calls": 1, "warm_ups": 0, "command": "c"}
+    limits = [row[3] for row in segment_call["ROWS"] if row[3] is not None]
+    assert segment_call["table"](result).count("MISSED") == len(limits) > 0
+    result["figures"] = dict.fromkeys(figures, 0.0)
+    assert "MISSED" not in segment_call["table"](result)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--model", "no/such/model"], "not a perceptiongpt model folder"),
+        (["--threads", "0"], "at least 1"),
+        (["--json", "no/such/folder/out.json"], "make it first"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_a_sentence(
+    words: list[str], why: str, segment_call: dict[str, Any], capsys: Capture
+) -> None:
+    assert segment_call["main"](words) == 2
+    told = capsys.readouterr()
+    assert why in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+
+
+def test_every_benchmark_has_a_paragraph() -> None:
+    page = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    names = [f.name for f in BENCHMARKS.glob("*.py")]
+    assert names
+    assert not [name for name in names if f"`{name}`" not in page]
