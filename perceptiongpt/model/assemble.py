@@ -85,7 +85,7 @@ def assemble(
         "left"  # a batch of prompts goes on at the same place
     )
 
-    embeddings: Tensor = language.get_input_embeddings().weight.detach()  # type: ignore[operator]
+    embeddings: Tensor = language.get_input_embeddings().weight.detach()
     rows = -(-max(len(tokenizer), len(embeddings) + 1) // ROWS_MULTIPLE) * ROWS_MULTIPLE
     text_config = copy.deepcopy(language.config)
     text_config.vocab_size = rows
@@ -97,7 +97,7 @@ def assemble(
         downsample_factor=DOWNSAMPLE,
         image_token_index=tokenizer.get_vocab()[IMAGE_TOKEN],
         tie_word_embeddings=language.config.tie_word_embeddings,
-        alignment_intermediate_size=projector_width,  # type: ignore[call-arg]  # read by the projector
+        alignment_intermediate_size=projector_width,
     )
     weights = {f"model.language_model.{name}": w for name, w in language.base_model.state_dict().items()}
     weights["model.language_model.embed_tokens.weight"] = _with_mean_rows(embeddings, rows)

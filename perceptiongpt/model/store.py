@@ -128,6 +128,7 @@ def replace_folder(work: Path, target: Path) -> None:
         if path.is_file():
             with path.open("rb") as handle:
                 os.fsync(handle.fileno())
+            path.chmod(0o644)  # safetensors writes for the owner alone; a model is there to be read
     os.chmod(work, 0o755)
     if not target.exists():
         work.rename(target)

@@ -26,10 +26,10 @@ class BoxEncoder(nn.Module):
 
 
 class BoxDecoder(nn.Module):
-    """Vectors [N, width] and a reference point [N, 2] -> boxes [N, 4] cxcywh in 0..1.
+    """Vectors [N, width] and a rough box [N, 4] -> boxes [N, 4] cxcywh in 0..1.
 
-    The paper's MLP with a sigmoid and a zero-initialised last layer; its centre is an offset to the reference, where
-    the pointing task looks, so that a fresh decoder already answers with a box around that place.
+    The paper's MLP with a sigmoid and a zero-initialised last layer; what it says is an offset to the rough box, the
+    extent of the mask found for the same vector, so that a fresh decoder already answers with the mask's box.
     """
 
     def __init__(self, width: int, hidden: int = 256) -> None:
@@ -41,10 +41,24 @@ class BoxDecoder(nn.Module):
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        with torch.no_grad():
-            last.bias[2:] = -1.0  # sigmoid(-1) = 0.27: nearer to a usual object than half the picture
 
-    def forward(self, vectors: Tensor, reference_xy: Tensor) -> Tensor:
-        offsets = self.mlp(vectors)
-        centre = offsets[:, :2] + torch.logit(reference_xy.clamp(1e-3, 1 - 1e-3))
-        return torch.cat([centre, offsets[:, 2:]], dim=-1).sigmoid()
+    def forward(self, vectors: Tensor, rough_cxcywh: Tensor) -> Tensor:
+        return (self.mlp(vectors) + torch.logit(rough_cxcywh.clamp(1e-3, 1 - 1e-3))).sigmoid()
+
+
+def extent_cxcywh(masks: Tensor) -> Tensor:
+    """The rough box of each mask, by its mean and spread: logits [N, h, w] -> [N, 4] cxcywh in 0..1.
+
+    A rectangle of even weight and width w has the variance w^2 / 12. Shares are cubed, so that a faint haze over the
+    whole picture weighs less than the thing.
+    """
+    weight = masks.sigmoid() ** 3 + 1e-6
+    boxes = []
+    for along, size in ((weight.sum(-2), masks.shape[-1]), (weight.sum(-1), masks.shape[-2])):
+        share = along / along.sum(-1, keepdim=True)  # [N, size]
+        place = (torch.arange(size, device=masks.device) + 0.5) / size
+        mean = share @ place
+        spread = (share * (place - mean[:, None]).square()).sum(-1) + 1 / (12 * size * size)
+        boxes.append((mean, (12 * spread).sqrt()))
+    (cx, w), (cy, h) = boxes
+    return torch.stack([cx, cy, w, h], dim=-1)

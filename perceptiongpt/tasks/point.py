@@ -41,7 +41,7 @@ class CellKeys:
 
 
 class PointDecoder(nn.Module):
-    """States [N, D] (and phrases just said [N, D] where `words` are read) against each picture's cells -> logits [N, I].
+    """States [N, D] (and phrases just said [N, D] where `words` are read) against the cells of pictures -> [N, I].
 
     A phrase is compared outright, by cosine, with what the language model read of the picture: both are input
     embeddings, and the image tokens are taught to lie at the names of what they show (model/align.py).
@@ -76,11 +76,6 @@ class PointDecoder(nn.Module):
             return logits
         likeness = torch.einsum("nd,nid->ni", F.normalize(phrases, dim=-1), cells.units[owner])
         return logits + likeness * self.trust
-
-
-def expected_xy(logits: Tensor, height: int, width: int) -> Tensor:
-    """The mean place under the cells' softmax: logits [N, height * width] -> [N, 2] of x, y in 0..1."""
-    return logits.softmax(-1) @ grid_xy(height, width, logits.device)
 
 
 def best_xy(logits: Tensor, height: int, width: int) -> Tensor:

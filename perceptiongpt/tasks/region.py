@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perceptiongpt.core.batch import Regions
-from perceptiongpt.tasks.box import BoxDecoder, BoxEncoder
+from perceptiongpt.tasks.box import BoxDecoder, BoxEncoder, extent_cxcywh
 from perceptiongpt.tasks.mask import MaskDecoder, MaskEncoder, PreparedMap
-from perceptiongpt.tasks.point import CellKeys, PointDecoder, PointEncoder, expected_xy
+from perceptiongpt.tasks.point import CellKeys, PointDecoder, PointEncoder
 from perceptiongpt.tasks.score import ScoreDecoder
 
 
@@ -89,6 +89,5 @@ class RegionDecoder(nn.Module):
             said = torch.cat([said, self.phrase(phrases).unsqueeze(1)], dim=1)
         tokens = torch.cat([said, self.queries + said[:, :1]], dim=1)  # each task starts from the state
         tokens, masks = self.mask(tokens, prepared.map, owner, heat)
-        reference = expected_xy(points, hc, wc)
-        boxes = self.box(tokens[:, -2], reference)
+        boxes = self.box(tokens[:, -2], extent_cxcywh(masks))
         return Regions(boxes, masks, points.unflatten(-1, (hc, wc)), self.score(tokens[:, -3]))
