@@ -80,8 +80,8 @@ def host_module(host: nn.Module, name: str) -> nn.Module:
 def choose_trainable(model: Any, aim: str = "all") -> None:
     """Freeze the host; train what the aim needs of what was added.
 
-    "name": the host modules that the settings name (its projector); "look": those, and the plug-in's own parts that
-    are reached without a gradient through the language model; "all": the plug-in, the adapter and the named modules.
+    "name": the host modules that the settings name (its projector); "look": the plug-in's own parts that are reached
+    without a gradient through the language model; "all": the plug-in, the adapter and the named modules.
     """
     named = tuple(f"host.{t}." for t in model.settings.trained_host_modules)
     here = {id(p) for n, p in model.named_parameters() if n.startswith(named)}
@@ -94,7 +94,8 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
         added = not name.startswith("host.")
         chosen = {
             "name": name.startswith(named) if named else False,
-            "look": (added and not name.startswith(("place.", "filler"))) or (bool(named) and name.startswith(named)),
+            # Not the projector: gradients of young decoders unlearn in 250 steps what naming taught it.
+            "look": added and not name.startswith(("place.", "filler")),
             "all": added or ".lora_" in name or (bool(named) and name.startswith(named)),
         }[aim]
         parameter.requires_grad_(chosen)
