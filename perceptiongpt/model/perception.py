@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from perceptiongpt.core.batch import Batch, Output, Regions
 from perceptiongpt.core.slots import before, places, read, window, write
-from perceptiongpt.model.adapt import attach_lora, disabled
+from perceptiongpt.model.adapt import attach_lora
 from perceptiongpt.model.backbone import Backbone, Look
 from perceptiongpt.model.fusion import LayerFusion, PhraseReader
 from perceptiongpt.tasks.positions import fourier, grid_xy
@@ -123,16 +123,14 @@ class PerceptionModel(nn.Module):
     def forward(self, batch: Batch, through: bool = True) -> Output:
         """Losses' ingredients for a batch: logits at supervised places, regions said, regions reconstructed.
 
-        `through=False` leaves the language model as the host has it, adapter off, and lets no gradient into it: the
-        decoders learn to read it as it is.
+        `through=False` lets no gradient into the language model: the decoders learn to read it as it stands.
         """
         seen = self.see(batch.pixels)
         slot = places(batch.input_ids, self.vis_id)  # [B, T]
         embeds = self.embed(batch.input_ids, seen)  # [B, T, D]
         embeds = write(embeds, slot, self.spell(self.encode(batch)))  # [N * K, D] written at <vis>
         position_ids, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
-        with nullcontext() if through else disabled(self):
-            embeds = embeds if through else embeds.detach()
+        with nullcontext() if through else torch.no_grad():
             states, layers = self.states(embeds, _needed(batch.attention_mask), position_ids)  # [B, T, D]
         said = self.fuse([read(layer, before(slot)) for layer in layers])  # [N * K, D]
         phrases = self.phrases(said, *window(embeds, before(slot), self.settings.read_window))  # [N * K, D]
