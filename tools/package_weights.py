@@ -1,6 +1,6 @@
 """Put a trained plug-in into the package: the same tensors in bfloat16, found again beside the default host.
 
-    python tools/package_weights.py runs/first_light/model perceptiongpt/weights
+python tools/package_weights.py runs/first_light/model perceptiongpt/weights
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class PhraseReader(nn.Module):
 
     def __init__(self, width: int, window: int, inner: int = 64) -> None:
         super().__init__()
-        self.window = window
+        self.scale = inner**-0.5
         self.ask = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, inner))
         self.offer = nn.Sequential(nn.LayerNorm(width, bias=False), nn.Linear(width, inner, bias=False))
         self.recency = nn.Parameter(torch.linspace(-1.0, 1.0, window))  # the last words first, until taught otherwise
@@ -51,5 +51,5 @@ class PhraseReader(nn.Module):
         """states [N, D], words [N, W, D], `there` bool [N, W] (at least one in each row) -> [N, D]."""
         words = words.float()
         likeness = torch.einsum("nk,nwk->nw", self.ask(states.float()), self.offer(words))
-        logits = likeness / self.ask[1].out_features ** 0.5 + self.recency
+        logits = likeness * self.scale + self.recency
         return torch.einsum("nw,nwd->nd", logits.masked_fill(~there, float("-inf")).softmax(-1), words)
