@@ -10,7 +10,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO := perceptiongpt/demo/scene.jpg
 PICTURE ?= $(DEMO)
-PHRASE ?= $(if $(filter-out $(DEMO),$(PICTURE)),,the armchair)
+PHRASE ?= $(if $(filter-out $(DEMO),$(PICTURE)),,the sofa)
 OMP_NUM_THREADS ?= 1
 export PICTURE PHRASE
 

@@ -91,17 +91,17 @@ def test_the_demo_asks_what_its_truth_answers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("box", "code"), [([202, 53, 299, 138], 0), ([210, 60, 290, 138], 0), ([0, 0, 60, 60], 1), (None, 1)]
+    ("box", "code"), [([36, 174, 226, 287], 0), ([40, 180, 220, 287], 0), ([300, 0, 360, 60], 1), (None, 1)]
 )
 def test_the_demo_passes_only_when_its_box_covers_the_thing(tmp_path: Path, box: list[int] | None, code: int) -> None:
-    region = {"label": "the armchair", "box": box, "mask": None, "point": None, "score": 0.9, "span": None}
-    answer = {"text": "The armchair.", "image": {"width": 360, "height": 270}, "regions": [region]}
+    region = {"label": "the sofa", "box": box, "mask": None, "point": None, "score": 0.9, "span": None}
+    answer = {"text": "The sofa.", "image": {"width": 400, "height": 300}, "regions": [region]}
     (tmp_path / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
     Image.new("RGB", (4, 4)).save(tmp_path / "out.png")
     command = [sys.executable, "tools/check_demo.py", str(tmp_path / "answer.json"), "perceptiongpt/demo/scene.jpg"]
-    run = subprocess.run([*command, "the armchair", str(tmp_path / "out.png")], cwd=ROOT, capture_output=True)
+    run = subprocess.run([*command, "the sofa", str(tmp_path / "out.png")], cwd=ROOT, capture_output=True)
     assert run.returncode == code
-    missing = subprocess.run([*command, "the armchair", str(tmp_path / "no.png")], cwd=ROOT, capture_output=True)
+    missing = subprocess.run([*command, "the sofa", str(tmp_path / "no.png")], cwd=ROOT, capture_output=True)
     assert missing.returncode == 1
 
 
