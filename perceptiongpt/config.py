@@ -111,7 +111,8 @@ def tiny() -> Run:
 def first_light() -> Run:
     """The default model: SmolLM2-135M and a DINOv2-small that learn to point on composed scenes.
 
-    Five to six hours of one CPU core. What a much shortened run of it scored stands in docs/model_card.md.
+    Not yet run whole: by the speed of its parts, five hours of one CPU core. docs/model_card.md tells how the shipped
+    weights were really made, and what they scored.
     """
     return Run(
         name="first_light",

@@ -94,7 +94,7 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
         added = not name.startswith("host.")
         chosen = {
             "name": name.startswith(named) if named else False,
-            # Not the projector: gradients of young decoders unlearn in 250 steps what naming taught it.
+            # Not the projector, so that the decoders learn on a map that stands still (a choice, not a measurement).
             "look": added and not name.startswith(("place.", "filler")),
             "all": added or ".lora_" in name or (bool(named) and name.startswith(named)),
         }[aim]
