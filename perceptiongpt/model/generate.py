@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.generation.logits_process import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from perceptiongpt.core.batch import Batch, Regions
-from perceptiongpt.core.slots import places, write
+from perceptiongpt.core.slots import Words, places, since_region, write
 from perceptiongpt.model.perception import PerceptionModel, Seen
 
 
@@ -78,8 +79,9 @@ def generate(
     at: list[list[int]] = [[] for _ in range(rows)]
     found: list[list[Regions]] = [[] for _ in range(rows)]
     w = max(1, model.settings.read_window)
-    words, there = embeds[:, -w:], mask[:, -w:].bool()  # what was said last: [B, W, D]; unused where W = 0
-    before: list[tuple[Tensor, Tensor]] = [(words[b], there[b]) for b in range(rows)]  # the region that is being said
+    recent, marks = embeds[:, -w:], slot[:, -w:]  # what was said last: [B, W, D] and which of it was regions
+    heard = Words(recent, mask[:, -w:].bool() & since_region(marks))
+    before = [heard.at(slice(b, b + 1)) for b in range(rows)]  # the words of the region that is being said
     waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region whose K tokens are not all said
     open_rows = torch.ones(rows, dtype=torch.bool, device=device)
     for step in range(max_new_tokens):
@@ -100,7 +102,7 @@ def generate(
         says = [b for b in range(rows) if alive[b] and told[b] == model.vis_id]
         for b in says:
             if not waiting[b]:
-                before[b] = (words[b], there[b])
+                before[b] = heard.at(slice(b, b + 1))
             waiting[b].append(read_from[b])
         whole = [b for b in says if len(waiting[b]) == k]
         vectors: dict[int, Tensor] = {}
@@ -109,8 +111,7 @@ def generate(
                 vectors[b] = model.filler[len(waiting[b]) - 1]
         if whole:
             said = torch.stack([torch.stack(waiting[b]) for b in whole])  # [n, K, D]
-            heard = (torch.stack([before[b][i] for b in whole]) for i in (0, 1))
-            regions = model.decode(said, seen, owner[whole], model.phrases(said[:, 0], *heard))
+            regions = model.decode(said, seen, owner[whole], _together(model, [before[b] for b in whole]))
             spoken = model.respell(regions) if feedback else torch.zeros_like(said[:, -1])
             for i, b in enumerate(whole):
                 waiting[b] = []
@@ -131,7 +132,9 @@ def generate(
         for b, vector in vectors.items():
             embeds[b, 0] = vector.to(embeds.dtype)
         mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
-        words, there = torch.cat([words, embeds], dim=1)[:, -w:], mask[:, -w:].bool()
+        recent = torch.cat([recent, embeds], dim=1)[:, -w:]
+        marks = torch.cat([marks, (chosen == model.vis_id).unsqueeze(1)], dim=1)[:, -w:]
+        heard = Words(recent, mask[:, -recent.shape[1] :].bool() & since_region(marks))
         states, read_from = _last(model, embeds, mask, backbone.step_positions(following), cache)
         following = following + 1
         clock["decode"] += time.perf_counter() - started
@@ -144,6 +147,16 @@ def _last(
     """The last place's state for the head and for the decoders, each [B, D]."""
     states, layers = model.states(embeds, mask, position_ids, cache)
     return states[:, -1], model.fuse([layer[:, -1] for layer in layers])
+
+
+def _together(model: PerceptionModel, words: Sequence[Words]) -> Words | None:
+    """The words of several rows as one value, each window filled up to its full width; None where no words are read."""
+    size = model.settings.read_window
+    if not size:
+        return None
+    vectors, there = torch.cat([w.vectors for w in words]), torch.cat([w.there for w in words])
+    missing = size - vectors.shape[1]
+    return Words(F.pad(vectors, (0, 0, missing, 0)), F.pad(there, (missing, 0)))
 
 
 def silent_tokens(model: PerceptionModel) -> list[int]:
