@@ -110,4 +110,4 @@ def test_every_loss_part_has_a_weight_and_every_group_a_rate() -> None:
     assert set(asdict(Weights())) == {
         *("text", "box_l1", "box_giou", "mask_bce", "mask_dice", "cell", "score", "cycle", "name")
     }
-    assert set(asdict(Rates())) == {"heads", "rows", "adapter", "host"}
+    assert set(asdict(Rates())) == {"heads", "rows", "adapter", "vision", "host"}

@@ -98,7 +98,7 @@ def test_the_same_seed_gives_the_same_losses_and_another_others(unbroken: Path, 
     assert log(tmp_path / "other")[0] != log(unbroken)[7]
 
 
-@pytest.mark.parametrize("at", ["name 1/", "look 2/", "all 1/", "all 4/", "all 5/"])
+@pytest.mark.parametrize("at", ["name 1/", "words 2/", "all 1/", "all 4/", "all 5/"])
 def test_a_killed_run_goes_on_with_the_same_losses(at: str, unbroken: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(Killed):
