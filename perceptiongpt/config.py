@@ -124,7 +124,7 @@ def first_light() -> Run:
             Stage(aim="name", steps=2000, batch=32, warmup=20, keep=6400, rates=Rates(host=2e-3)),
             Stage(aim="words", steps=2100, batch=8, warmup=50, rates=Rates(heads=1e-3, host=3e-4, vision=5e-4)),
             Stage(
-                aim="all", steps=300, batch=8, warmup=30, rates=Rates(heads=5e-4, adapter=1e-3, host=2e-5, vision=2e-5)
+                aim="all", steps=450, batch=4, warmup=30, rates=Rates(heads=4e-4, adapter=1e-3, host=2e-5, vision=2e-5)
             ),
         ),
         decay=0.03,
