@@ -11,15 +11,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 from transformers.generation.logits_process import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from perceptiongpt.core.batch import Batch, Regions
 from perceptiongpt.core.slots import places, write
 from perceptiongpt.model.perception import PerceptionModel, Seen
+from perceptiongpt.model.requests import hear, listen
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class Spoken:
     places: list[int]  # index into ids of each region's last token
     regions: Regions
     timings: dict[str, float] = field(default_factory=dict)  # seconds of the whole batch: prefill, decode, heads
+    looked: list[Tensor] = field(default_factory=list)  # of each request: [n], how it looked over the picture
 
 
 @torch.inference_mode()
@@ -62,6 +64,7 @@ def generate(
     generator = torch.Generator(device).manual_seed(seed) if seed is not None else None
     silent = silent_tokens(model)
     ends = end_tokens(model)
+    limit = 0 if model.asker is None else model.asker.settings.limit
 
     started = time.perf_counter()
     shown = [i for i in picture if i >= 0]
@@ -70,27 +73,36 @@ def generate(
     slot = places(prompts.input_ids, model.vis_id)
     embeds = write(embeds, slot, model.spell(model.encode(prompts)))
     position_ids, following = backbone.positions(prompts.input_ids, prompts.attention_mask, looked.grids)
-    cache, mask = DynamicCache(config=backbone.host.config.get_text_config()), prompts.attention_mask
-    states, read_from = _last(model, embeds, mask, position_ids, cache)  # [B, D]
+    cache = backbone.cache()
+    heard = listen(model, prompts, embeds, position_ids, seen, owner, cache)
+    states, read_from = heard.states[:, -1], model.fuse([layer[:, -1] for layer in heard.layers])  # [B, D]
+    embeds, mask = heard.embeds, heard.mask
     clock["prefill"] = time.perf_counter() - started
 
     ids: list[list[int]] = [[] for _ in range(rows)]
     at: list[list[int]] = [[] for _ in range(rows)]
     found: list[list[Regions]] = [[] for _ in range(rows)]
     w = max(1, model.settings.read_window)
-    words, there = embeds[:, -w:], mask[:, -w:].bool()  # what was said last: [B, W, D]; unused where W = 0
+    words, there = (
+        embeds[:, -w:],
+        prompts.attention_mask[:, -w:].bool(),
+    )  # what was said last: [B, W, D]; unused where W = 0
     before: list[tuple[Tensor, Tensor]] = [(words[b], there[b]) for b in range(rows)]  # the region that is being said
     waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region whose K tokens are not all said
+    glances = [[] if heard.looked is None else list(heard.looked[heard.owner == b]) for b in range(rows)]
+    asked = places(prompts.input_ids, model.ask_id).sum(1).tolist()
     open_rows = torch.ones(rows, dtype=torch.bool, device=device)
     for step in range(max_new_tokens):
         started = time.perf_counter()
-        logits = model.head(states)  # [B, V + 1]
+        logits = model.head(states)  # [B, V + new]
         logits[:, silent] = float("-inf")
         for b in range(rows):
             if waiting[b]:
                 logits[b, : model.vis_id] = float("-inf")  # a region once begun is said whole
             elif len(at[b]) >= max_regions or picture[b] < 0 or step + k > max_new_tokens:
                 logits[b, model.vis_id] = float("-inf")
+            if waiting[b] or picture[b] < 0 or asked[b] >= limit or step + 1 == max_new_tokens:
+                logits[b, model.ask_id :] = float("-inf")
         chosen = _choose(logits, warp, generator)  # [B]
         told = chosen.tolist()
         alive = open_rows.tolist()
@@ -109,8 +121,8 @@ def generate(
                 vectors[b] = model.filler[len(waiting[b]) - 1]
         if whole:
             said = torch.stack([torch.stack(waiting[b]) for b in whole])  # [n, K, D]
-            heard = (torch.stack([before[b][i] for b in whole]) for i in (0, 1))
-            regions = model.decode(said, seen, owner[whole], model.phrases(said[:, 0], *heard))
+            context = (torch.stack([before[b][i] for b in whole]) for i in (0, 1))
+            regions = model.decode(said, seen, owner[whole], model.phrases(said[:, 0], *context))
             spoken = model.respell(regions) if feedback else torch.zeros_like(said[:, -1])
             for i, b in enumerate(whole):
                 waiting[b] = []
@@ -128,18 +140,33 @@ def generate(
         if not bool(open_rows.any()):
             break
         embeds = backbone.embed(chosen.unsqueeze(1))  # [B, 1, D]
+        asks = [b for b in range(rows) if alive[b] and told[b] == model.ask_id]
+        if model.asker is not None:
+            vectors.update({b: model.asker.ask for b in asks})
         for b, vector in vectors.items():
             embeds[b, 0] = vector.to(embeds.dtype)
         mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
-        words, there = torch.cat([words, embeds], dim=1)[:, -w:], mask[:, -w:].bool()
+        words, there = torch.cat([words, embeds], dim=1)[:, -w:], torch.cat([there, there.new_ones(rows, 1)], 1)[:, -w:]
         states, read_from = _last(model, embeds, mask, backbone.step_positions(following), cache)
         following = following + 1
+        if asks:  # in mid-answer: one chunk more, for which the other rows stand still
+            reply = hear(model, asks, states, seen, owner, mask, following, cache)
+            on = reply.there[:, -1:]  # [B, 1]
+            mask, following = torch.cat([mask, reply.there.long()], dim=1), following + reply.there.sum(1, keepdim=True)
+            states = torch.where(on, reply.states, states)
+            read_from = torch.where(on, model.fuse(reply.layers), read_from)
+            words = torch.where(on.unsqueeze(-1), torch.cat([words, reply.chunk], dim=1)[:, -w:], words)
+            there = torch.where(on, torch.cat([there, reply.there], dim=1)[:, -w:], there)
+            for i, b in enumerate(asks):
+                ids[b].extend(model.written[1:])
+                asked[b] += 1
+                glances[b].extend([] if reply.looked is None else [reply.looked[i]])
         clock["decode"] += time.perf_counter() - started
-    return [Spoken(ids[b], at[b], _joined(found[b]), dict(clock)) for b in range(rows)]
+    return [Spoken(ids[b], at[b], _joined(found[b]), dict(clock), glances[b]) for b in range(rows)]
 
 
 def _last(
-    model: PerceptionModel, embeds: Tensor, mask: Tensor, position_ids: Tensor, cache: DynamicCache
+    model: PerceptionModel, embeds: Tensor, mask: Tensor, position_ids: Tensor, cache: Any
 ) -> tuple[Tensor, Tensor]:
     """The last place's state for the head and for the decoders, each [B, D]."""
     states, layers = model.states(embeds, mask, position_ids, cache)

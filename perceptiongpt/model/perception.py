@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,9 @@ from perceptiongpt.core.slots import before, places, read, window, write
 from perceptiongpt.model.adapt import attach_lora
 from perceptiongpt.model.backbone import Backbone, Look
 from perceptiongpt.model.fusion import LayerFusion, PhraseReader
+from perceptiongpt.model.interactive import Asker, AskSettings
+from perceptiongpt.model.parts import attach_asker, detach_pointing
+from perceptiongpt.model.requests import listen
 from perceptiongpt.tasks.positions import fourier, grid_xy
 from perceptiongpt.tasks.region import PreparedPicture, RegionDecoder, RegionEncoder
 
@@ -49,6 +52,8 @@ class Settings:
     lora_alpha: int = 16
     lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
+    points: bool = True  # False: a plug-in that only asks; <vis> is neither said nor read
+    ask: AskSettings | None = None  # the interactive network (LMEye); None: the model does not ask
 
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():  # settings come from files: checked before anything is allocated
@@ -65,6 +70,10 @@ class Settings:
         object.__setattr__(self, "trained_host_modules", tuple(names))
         if self.read_layers not in ("last", "fused"):
             raise ValueError(f"read_layers is {self.read_layers!r}; wanted 'last' or 'fused'")
+        if isinstance(self.ask, dict):  # as it is stored
+            object.__setattr__(self, "ask", AskSettings(**self.ask))
+        if not isinstance(self.points, bool) or not (self.points or self.ask):
+            raise ValueError(f"points is {self.points!r} and ask {self.ask!r}; wanted a plug-in that does one of them")
         if self.lora_targets not in ("attention", "all", "none"):
             raise ValueError(f"lora_targets is {self.lora_targets!r}; wanted 'attention', 'all' or 'none'")
 
@@ -77,13 +86,17 @@ class Seen:
     prepared: PreparedPicture | None  # None when there is no picture
     cells: Tensor | None = None  # [P, D, hc, wc]
     grids: dict[str, Tensor] = field(default_factory=dict)  # what position ids need of hosts of dynamic resolution
+    sources: Tensor | None = None  # [P, n, d]: what requests look at
+    sources_hw: tuple[int, int] = (0, 0)
 
     def pick(self, rows: Sequence[int]) -> Seen:
         """The pictures at `rows`, in that order; the same picture may be picked for several questions."""
         chosen = torch.as_tensor(rows, dtype=torch.long, device=self.tokens[0].device)
         prepared = None if self.prepared is None else self.prepared.pick(chosen)
         cells = None if self.cells is None else self.cells[chosen]
-        return Seen(tuple(self.tokens[i] for i in rows), prepared, cells, {k: v[chosen] for k, v in self.grids.items()})
+        sources = None if self.sources is None else self.sources[chosen]
+        grids = {k: v[chosen] for k, v in self.grids.items()}
+        return Seen(tuple(self.tokens[i] for i in rows), prepared, cells, grids, sources, self.sources_hw)
 
 
 class PerceptionModel(nn.Module):
@@ -117,6 +130,12 @@ class PerceptionModel(nn.Module):
         self.phrase_reader = PhraseReader(width, w) if w else None
         self.lora = attach_lora(backbone.host, settings.lora_targets, settings.lora_rank, settings.lora_alpha)
         self.call_counter: Callable[[int], None] | None = None  # told the tokens of every language-model call
+        self.ask_id, self.reply_id = self.vis_id + 1, self.vis_id + 2
+        self.asker: Asker | None = None
+        if settings.ask is not None:
+            attach_asker(self, settings.ask)
+        if not settings.points:
+            detach_pointing(self)
 
     # -- the forward pass ----------------------------------------------------------------------------------------
 
@@ -131,9 +150,9 @@ class PerceptionModel(nn.Module):
         embeds = write(embeds, slot, self.spell(self.encode(batch)))  # [N * K, D] written at <vis>
         position_ids, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
         with nullcontext() if through else torch.no_grad():
-            states, layers = self.states(embeds, _needed(batch.attention_mask), position_ids)  # [B, T, D]
-        said = self.fuse([read(layer, before(slot)) for layer in layers])  # [N * K, D]
-        phrases = self.phrases(said, *window(embeds, before(slot), self.settings.read_window))  # [N * K, D]
+            heard = listen(self, batch, embeds, position_ids, seen, self.picture_of(batch))  # [B, T, D], asking
+        said = self.fuse([read(layer, before(slot)) for layer in heard.layers])  # [N * K, D]
+        phrases = self.phrases(said, *window(heard.embeds, before(slot), self.settings.read_window))  # [N * K, D]
         said = said.unflatten(0, (-1, self.settings.vis_tokens))  # [N, K, D]
         if phrases is not None:  # the words before the first of a region's K tokens
             phrases = phrases[:: self.settings.vis_tokens]  # [N, D]
@@ -142,7 +161,7 @@ class PerceptionModel(nn.Module):
         regions = self.decode(said[spoken], seen, picture[spoken], None if phrases is None else phrases[spoken])
         again = self.decode(self.encode(batch).unsqueeze(1), seen, picture)
         supervised = batch.labels[:, 1:] != -100
-        logits = self.head(states[:, :-1][supervised])  # [P, V + 1]
+        logits = self.head(heard.states[:, :-1][supervised])  # [P, V + new]
         return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again)
 
     def picture_of(self, batch: Batch) -> Tensor:
@@ -160,17 +179,25 @@ class PerceptionModel(nn.Module):
         return self.prepare(self.backbone.look(pixels), grids)
 
     def prepare(self, look: Look, grids: dict[str, Tensor]) -> Seen:
-        """A Look with this plug-in's positions and fused map."""
-        with torch.autocast(look.cells.device.type, enabled=False):  # geometry is float32
-            fused = self.fusion(look.layers).permute(0, 3, 1, 2)  # [P, C, h, w]
-            prepared = self.decoder.prepare(fused, look.cells)
-        if self.place is None:
-            return Seen(look.tokens, prepared, look.cells, grids)
-        place = self.place(fourier(grid_xy(*self.backbone.cells_hw, fused.device), PLACE_BANDS))  # [I, D]
-        return Seen(tuple(t + place.to(t.dtype) for t in look.tokens), prepared, look.cells, grids)
+        """A Look with this plug-in's positions, fused map and what its requests look at."""
+        tokens, prepared, asked = look.tokens, None, ()
+        if self.settings.points:
+            with torch.autocast(look.cells.device.type, enabled=False):  # geometry is float32
+                fused = self.fusion(look.layers).permute(0, 3, 1, 2)  # [P, C, h, w]
+                prepared = self.decoder.prepare(fused, look.cells)
+        if self.place is not None and not self.backbone.static_tokens:
+            place = self.place(fourier(grid_xy(*self.backbone.cells_hw, look.cells.device), PLACE_BANDS))  # [I, D]
+            tokens = tuple(t + place.to(t.dtype) for t in tokens)
+        if self.asker is not None:
+            tokens, *asked = self.asker.look(replace(look, tokens=tokens))
+        return Seen(tokens, prepared, look.cells, grids, *asked)
 
     def encode(self, batch: Batch) -> Tensor:
         """The regions of a batch as vectors [N, D]."""
+        if not self.settings.points:
+            if len(batch.boxes):
+                raise ValueError(f"{len(batch.boxes)} regions came to a plug-in that only asks; give it words alone")
+            return batch.boxes.new_zeros(0, self.backbone.width)
         with torch.autocast(batch.boxes.device.type, enabled=False):
             return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown)
 
@@ -206,9 +233,13 @@ class PerceptionModel(nn.Module):
         return layers[0] if self.state_fusion is None else self.state_fusion(layers)
 
     def head(self, states: Tensor) -> Tensor:
-        """Logits [..., V + 1]: the host's own, and `<vis>` last."""
-        vis = states.float() @ self.vis_row.T
-        return torch.cat([self.backbone.head(states).float(), vis], dim=-1)
+        """Logits [..., V + new]: the host's own, `<vis>`, and `<ask>` where the model may say it."""
+        float_states = states.float()
+        never = float_states.new_full((*states.shape[:-1], 1), float("-inf"))
+        new = [float_states @ self.vis_row.T if self.settings.points else never]
+        if self.asker is not None and self.asker.row is not None:
+            new.append(float_states @ self.asker.row.T)
+        return torch.cat([self.backbone.head(states).float(), *new], dim=-1)
 
     def phrases(self, states: Tensor, words: Tensor, there: Tensor) -> Tensor | None:
         """The words before each place as one vector [N, D]; None where only the state is read, as in the paper."""
@@ -239,15 +270,16 @@ class PerceptionModel(nn.Module):
         """The plug-in's own parameters by name: everything but the host's and the adapter's."""
         return {n: p for n, p in self.named_parameters() if not n.startswith("host.") and not n.startswith("lora.")}
 
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The ids of one request: `<ask>` and the K places of its replies; none where the model does not ask."""
+        if self.asker is None or not self.asker.asks:
+            return ()
+        return (self.ask_id, *[self.reply_id] * self.asker.settings.replies)
+
     def description(self) -> dict[str, Any]:
         """The settings as JSON values."""
         return asdict(self.settings)
-
-
-def _needed(attention_mask: Tensor) -> Tensor | None:
-    """None for rows padded on the right: under causal attention no token feels what comes after it."""
-    begins = bool((attention_mask[:, 0] == 1).all())
-    return None if begins and bool((attention_mask.diff(dim=1) <= 0).all()) else attention_mask
 
 
 def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) -> PerceptionModel:
