@@ -40,7 +40,8 @@ class Stage:
     """A stretch of a run with one aim.
 
     `aim`: "name" teaches the projector to name image tokens; "look" trains the decoders on the language model as it is
-    (no gradient goes through it, so it costs a third); "all" trains everything that was added.
+    (no gradient goes through it, so it costs a third); "align" trains the static mapping of an asking plug-in,
+    "ask" its interactive network (LMEye's two stages); "all" trains everything that was added.
     """
 
     aim: str = "all"
@@ -52,8 +53,8 @@ class Stage:
     rates: Rates = Rates()
 
     def __post_init__(self) -> None:
-        if self.aim not in ("name", "look", "all"):
-            raise ValueError(f"a stage's aim is {self.aim!r}; wanted 'name', 'look' or 'all'")
+        if self.aim not in ("name", "look", "align", "ask", "all"):
+            raise ValueError(f"a stage's aim is {self.aim!r}; wanted 'name', 'look', 'align', 'ask' or 'all'")
         if min(self.steps, self.batch, self.accumulate) < 1:
             raise ValueError(
                 f"a stage of {self.steps} steps of {self.batch} x {self.accumulate}; wanted at least 1 of each"

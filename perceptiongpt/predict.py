@@ -68,7 +68,7 @@ class Eye:
     def __init__(self, model: PerceptionModel, name: str = "") -> None:
         self.model, self.name = model.eval(), name
         backbone = model.backbone
-        self.renderer = Renderer(backbone.processor, model.vis_id, backbone.image_token_id, model.settings.vis_tokens)
+        self.renderer = Renderer(backbone.processor, **model.spelling())
 
     @overload
     def look(self, picture: Picture) -> Seen: ...

@@ -34,6 +34,8 @@ from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.store import replace_folder, save
 
 POOL = 8  # batches that are sorted by length together
+# Vectors of new tokens and the gate want more than a network.
+ROWS = ("vis_row", "asker.ask", "asker.base", "asker.row", "asker.gate")
 
 
 class TrainError(ValueError):
@@ -100,9 +102,7 @@ def train(
     torch.manual_seed(run.seed)
     for name in model.settings.trained_host_modules:
         host_module(model.host, name).float()  # what trains is kept in float32
-    renderer = Renderer(
-        model.backbone.processor, model.vis_id, model.backbone.image_token_id, model.settings.vis_tokens
-    )
+    renderer = Renderer(model.backbone.processor, **model.spelling())
     done = _progress(checkpoint) if resume else {"stage": 0, "step": 0}
     _forget(out / "log.jsonl", done)
     for number, stage in enumerate(run.stages[done["stage"] :], start=done["stage"]):
@@ -184,7 +184,7 @@ def _step(
                 loss_parts: dict[str, Tensor] = {"name": loss}
             else:
                 moved = batch.to(device)
-                output = model(moved, through=stage.aim == "all")
+                output = model(moved, through=stage.aim != "look")
                 loss_parts = parts(output, moved)
                 if weights["name"] and output.cells is not None:
                     naming = Naming.of(model, named, (output.cells.shape[-2], output.cells.shape[-1]))
@@ -244,7 +244,7 @@ def _optimiser(model: PerceptionModel, rates: Rates, decay: float) -> torch.opti
     for name, p in model.named_parameters():
         if p.requires_grad:
             kind = "adapter" if ".lora_" in name else "host" if name.startswith("host.") else "heads"
-            groups["rows" if name == "vis_row" else kind].append(p)
+            groups["rows" if name in ROWS else kind].append(p)
     peaks = asdict(rates)
     return torch.optim.AdamW(
         [{"params": ps, "lr": peaks[k], "peak": peaks[k], "weight_decay": decay} for k, ps in groups.items() if ps],

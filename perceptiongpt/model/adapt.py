@@ -81,7 +81,8 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
     """Freeze the host; train what the aim needs of what was added.
 
     "name": the host modules that the settings name (its projector); "look": the plug-in's own parts that are reached
-    without a gradient through the language model; "all": the plug-in, the adapter and the named modules.
+    without a gradient through the language model; "align": the static mapping of an asking plug-in; "ask": the rest of
+    it; "all": the plug-ins, the adapter and the named modules.
     """
     named = tuple(f"host.{t}." for t in model.settings.trained_host_modules)
     here = {id(p) for n, p in model.named_parameters() if n.startswith(named)}
@@ -95,10 +96,14 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
         chosen = {
             "name": name.startswith(named) if named else False,
             # Not the projector, so that the decoders learn on a map that stands still (a choice, not a measurement).
-            "look": added and not name.startswith(("place.", "filler")),
+            "look": added and not name.startswith(("place.", "filler", "asker.")),
+            "align": name.startswith("asker.static."),
+            "ask": name.startswith("asker.") and not name.startswith("asker.static."),
             "all": added or ".lora_" in name or (bool(named) and name.startswith(named)),
         }[aim]
         parameter.requires_grad_(chosen)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(f"the aim {aim!r} leaves nothing to train in this plug-in; give settings.ask or another aim")
     model.train()
     model.host.eval()  # dropout of frozen parts stays off
 

@@ -158,7 +158,7 @@ def generate(
             words = torch.where(on.unsqueeze(-1), torch.cat([words, reply.chunk], dim=1)[:, -w:], words)
             there = torch.where(on, torch.cat([there, reply.there], dim=1)[:, -w:], there)
             for i, b in enumerate(asks):
-                ids[b].extend(model.written[1:])
+                ids[b].extend([model.reply_id] * reply.chunk.shape[1])
                 asked[b] += 1
                 glances[b].extend([] if reply.looked is None else [reply.looked[i]])
         clock["decode"] += time.perf_counter() - started

@@ -105,11 +105,6 @@ class Asker(nn.Module):
         constant = s.arm == "unasked" or s.request_dropout > 0
         self.silence = nn.Parameter(torch.randn(width)) if constant else None
 
-    @property
-    def asks(self) -> bool:
-        """Whether there are requests at all (not in the static arm)."""
-        return self.settings.arm != "static"
-
     def look(self, look: Look) -> tuple[tuple[Tensor, ...], Tensor | None, tuple[int, int]]:
         """What the language model reads of P pictures, what requests look at [P, n, d], and its height and width."""
         with torch.autocast(look.cells.device.type, enabled=False):
@@ -205,7 +200,9 @@ class Rvii(nn.Module):
 
     def prepare(self, features: Tensor) -> Tensor:
         """Features [P, h, w, C] with their places -> [P, h * w, d], once a picture."""
-        return _norm(self.offer(features) + self.place(_places(*features.shape[1:3], features))).flatten(1, 2)
+        return _norm(
+            self.offer(features) + self.place(_places(features.shape[1], features.shape[2], features))
+        ).flatten(1, 2)
 
     def forward(self, request: Tensor, sources: Tensor) -> tuple[Tensor, Tensor | None]:
         x = self.acquire(request).unflatten(-1, self.requests.shape) + self.requests  # [N, K, d]
@@ -235,7 +232,9 @@ class Linear(nn.Module):
 
     def prepare(self, features: Tensor) -> Tensor:
         """Features [P, h, w, C] -> the image's parts [P, n, d]: its patches, or K pieces of their mean."""
-        offered = _norm(self.offer(features) + self.place(_places(*features.shape[1:3], features))).flatten(1, 2)
+        offered = _norm(
+            self.offer(features) + self.place(_places(features.shape[1], features.shape[2], features))
+        ).flatten(1, 2)
         return offered if self.decompose is None else self.decompose(offered.mean(1)).unflatten(-1, (self.replies, -1))
 
     def forward(self, request: Tensor, sources: Tensor) -> tuple[Tensor, Tensor | None]:

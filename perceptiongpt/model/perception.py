@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -180,7 +180,9 @@ class PerceptionModel(nn.Module):
 
     def prepare(self, look: Look, grids: dict[str, Tensor]) -> Seen:
         """A Look with this plug-in's positions, fused map and what its requests look at."""
-        tokens, prepared, asked = look.tokens, None, ()
+        tokens, prepared = look.tokens, None
+        sources: Tensor | None = None
+        sources_hw = (0, 0)
         if self.settings.points:
             with torch.autocast(look.cells.device.type, enabled=False):  # geometry is float32
                 fused = self.fusion(look.layers).permute(0, 3, 1, 2)  # [P, C, h, w]
@@ -189,8 +191,8 @@ class PerceptionModel(nn.Module):
             place = self.place(fourier(grid_xy(*self.backbone.cells_hw, look.cells.device), PLACE_BANDS))  # [I, D]
             tokens = tuple(t + place.to(t.dtype) for t in tokens)
         if self.asker is not None:
-            tokens, *asked = self.asker.look(replace(look, tokens=tokens))
-        return Seen(tokens, prepared, look.cells, grids, *asked)
+            tokens, sources, sources_hw = self.asker.look(replace(look, tokens=tokens))
+        return Seen(tokens, prepared, look.cells, grids, sources, sources_hw)
 
     def encode(self, batch: Batch) -> Tensor:
         """The regions of a batch as vectors [N, D]."""
@@ -270,16 +272,14 @@ class PerceptionModel(nn.Module):
         """The plug-in's own parameters by name: everything but the host's and the adapter's."""
         return {n: p for n, p in self.named_parameters() if not n.startswith("host.") and not n.startswith("lora.")}
 
-    @property
-    def written(self) -> tuple[int, ...]:
-        """The ids of one request: `<ask>` and the K places of its replies; none where the model does not ask."""
-        if self.asker is None or not self.asker.asks:
-            return ()
-        return (self.ask_id, *[self.reply_id] * self.asker.settings.replies)
-
-    def description(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        return asdict(self.settings)
+    def spelling(self) -> dict[str, Any]:
+        """What a renderer must know of this plug-in's tokens: ids, and how many places each takes."""
+        settings = self.settings.ask
+        asks = settings is not None and settings.arm != "static"
+        request = (self.ask_id, *[self.reply_id] * settings.replies) if settings is not None and asks else ()
+        ids = {"vis_id": self.vis_id, "image_token_id": self.backbone.image_token_id}
+        forced = settings is None or settings.forced
+        return {**ids, "vis_tokens": self.settings.vis_tokens, "request": request, "forced": forced}
 
 
 def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) -> PerceptionModel:
