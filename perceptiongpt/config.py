@@ -141,7 +141,41 @@ def first_light() -> Run:
     )
 
 
-PRESETS: dict[str, Callable[[], Run]] = {"tiny": tiny, "first_light": first_light}
+# A narrow static path: where all is told in advance, there is nothing left to ask for.
+ASK = {"network": "rvii", "reads": "grid", "static_tokens": 4, "replies": 5, "width": 256, "depth": 3}
+
+
+def lmeye_align() -> Run:
+    """LMEye's first stage: a frozen language model learns nothing, a static mapping of 4 tokens learns captions."""
+    return Run(
+        name="lmeye_align",
+        out="runs/lmeye_align",
+        data=(("captions:train", 1.0),),
+        stages=(Stage(aim="align", steps=1500, batch=16, rates=Rates(heads=2e-3)),),
+        settings={"points": False, "lora_targets": "none", "ask": ASK},
+        workers=1,
+    )
+
+
+def lmeye_instruct() -> Run:
+    """LMEye's second stage: the request, the interaction and the replies learn from questions; all else is frozen."""
+    return Run(
+        name="lmeye_instruct",
+        start="runs/lmeye_align/model",
+        out="runs/lmeye_instruct",
+        data=(("questions:train", 1.0),),
+        stages=(Stage(aim="ask", steps=3000, batch=8, rates=Rates(heads=1e-3, rows=3e-3)),),
+        settings={"points": False, "lora_targets": "none", "ask": ASK},
+        workers=1,
+    )
+
+
+PRESETS: dict[str, Callable[[], Run]] = {
+    "tiny": tiny,
+    "first_light": first_light,
+    "lmeye_align": lmeye_align,
+    "lmeye_instruct": lmeye_instruct,
+}
 
 
 def preset(name: str) -> Run:

@@ -102,13 +102,16 @@ def train(
     torch.manual_seed(run.seed)
     for name in model.settings.trained_host_modules:
         host_module(model.host, name).float()  # what trains is kept in float32
-    renderer = Renderer(model.backbone.processor, **model.spelling())
     done = _progress(checkpoint) if resume else {"stage": 0, "step": 0}
     _forget(out / "log.jsonl", done)
     for number, stage in enumerate(run.stages[done["stage"] :], start=done["stage"]):
         first = done["step"] if number == done["stage"] else 0
         choose_trainable(model, stage.aim)
         size = stage.batch * stage.accumulate
+        spelling = model.spelling()
+        if stage.aim == "align":
+            spelling["request"] = ()  # the static mapping learns by itself: nothing asks yet
+        renderer = Renderer(model.backbone.processor, **spelling)
         say(f"Stage {number + 1} of {len(run.stages)}: {stage.aim}, {stage.steps} steps of {size}")
         say(trainable_report(model))
         optimiser = _optimiser(model, stage.rates, run.decay)

@@ -45,4 +45,5 @@ def detach_pointing(model: Any) -> None:
     if model.lora is not None:
         model.lora.unload()
         model.lora = None
-        del model.host.peft_config
+        if hasattr(model.host, "peft_config"):
+            del model.host.peft_config
