@@ -15,7 +15,7 @@ SCENES = 200_000  # made one by one when asked for
 
 def open_source(name: str, seed: int) -> Source:
     """The source called `name`: "shapes", "scenes:SPLIT", "questions:SPLIT" and "captions:SPLIT" (words alone about
-    scenes), "coco:FILE[:PART]", a JSONL file, or a written scenes folder.
+    scenes), "coco:FILE[:PART]", "vqa:FORMAT:FILE[:PART]" (data.vqa), a JSONL file, or a written scenes folder.
 
     "shapes:N" and "scenes:SPLIT:N" say how many samples there are. Raises ValueError (FileNotFoundError for a path)
     that lists what there is.
@@ -42,6 +42,12 @@ def open_source(name: str, seed: int) -> Source:
         library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
         n = _count(count, SCENES, name)
         return QuestionStream(split, seed, n, library, captions=kind == "captions")  # type: ignore[arg-type]
+    if kind == "vqa":
+        from perceptiongpt.data.vqa import read_vqa
+
+        form, _, rest = rest.partition(":")
+        file, _, part = rest.rpartition(":") if rest.endswith((":train", ":val", ":all")) else (rest, "", "all")
+        return _filled([s for s in read_vqa(form, file, part) if s.turns[-1].text], name)
     if kind == "coco":
         from perceptiongpt.data.coco import Coco
 
@@ -57,8 +63,8 @@ def open_source(name: str, seed: int) -> Source:
 
         return _filled(list(read_jsonl(path)), name)
     raise ValueError(
-        f"there is no source {name!r}; give shapes, scenes:SPLIT, questions:SPLIT, captions:SPLIT, coco:FILE.json, a "
-        ".jsonl file or a folder made by `perceptiongpt data scenes`"
+        f"there is no source {name!r}; give shapes, scenes:SPLIT, questions:SPLIT, captions:SPLIT, coco:FILE.json, "
+        "vqa:FORMAT:FILE, a .jsonl file or a folder made by `perceptiongpt data scenes`"
     )
 
 
