@@ -41,7 +41,8 @@ class Stage:
     """A stretch of a run with one aim.
 
     `aim`: "name" teaches the projector to name image tokens; "words" trains projector and decoders on words and
-    picture without running the language model, many times faster; "all" trains everything that was added.
+    picture without running the language model, many times faster; "align" trains the static mapping of an asking
+    plug-in, "ask" its interactive network (LMEye's two stages); "all" trains everything that was added.
     """
 
     aim: str = "all"
@@ -53,8 +54,8 @@ class Stage:
     rates: Rates = Rates()
 
     def __post_init__(self) -> None:
-        if self.aim not in ("name", "words", "all"):
-            raise ValueError(f"a stage's aim is {self.aim!r}; wanted 'name', 'words' or 'all'")
+        if self.aim not in ("name", "words", "align", "ask", "all"):
+            raise ValueError(f"a stage's aim is {self.aim!r}; wanted 'name', 'words', 'align', 'ask' or 'all'")
         if min(self.steps, self.batch, self.accumulate) < 1:
             raise ValueError(
                 f"a stage of {self.steps} steps of {self.batch} x {self.accumulate}; wanted at least 1 of each"
@@ -145,7 +146,41 @@ def first_light() -> Run:
     )
 
 
-PRESETS: dict[str, Callable[[], Run]] = {"tiny": tiny, "first_light": first_light}
+# A narrow static path: where all is told in advance, there is nothing left to ask for.
+ASK = {"network": "rvii", "reads": "grid", "static_tokens": 4, "replies": 5, "width": 256, "depth": 3}
+
+
+def lmeye_align() -> Run:
+    """LMEye's first stage: a frozen language model learns nothing, a static mapping of 4 tokens learns captions."""
+    return Run(
+        name="lmeye_align",
+        out="runs/lmeye_align",
+        data=(("captions:train", 1.0),),
+        stages=(Stage(aim="align", steps=1500, batch=16, rates=Rates(heads=2e-3)),),
+        settings={"points": False, "lora_targets": "none", "ask": ASK},
+        workers=1,
+    )
+
+
+def lmeye_instruct() -> Run:
+    """LMEye's second stage: the request, the interaction and the replies learn from questions; all else is frozen."""
+    return Run(
+        name="lmeye_instruct",
+        start="runs/lmeye_align/model",
+        out="runs/lmeye_instruct",
+        data=(("questions:train", 1.0),),
+        stages=(Stage(aim="ask", steps=3000, batch=8, rates=Rates(heads=1e-3, rows=3e-3)),),
+        settings={"points": False, "lora_targets": "none", "ask": ASK},
+        workers=1,
+    )
+
+
+PRESETS: dict[str, Callable[[], Run]] = {
+    "tiny": tiny,
+    "first_light": first_light,
+    "lmeye_align": lmeye_align,
+    "lmeye_instruct": lmeye_instruct,
+}
 
 
 def preset(name: str) -> Run:

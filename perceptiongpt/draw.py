@@ -21,6 +21,7 @@ COLOURS = ((230, 97, 0), (0, 114, 178), (0, 158, 115), (204, 80, 160), (240, 190
 LEAST_SIDE, MOST_SIDE = 480, 4096  # a picture is scaled so that its longer side lies between these
 LEAST_WIDTH = 320  # of the strip of text
 MASK_SHARE = 0.36
+LOOK_SHARE, LOOK = 0.62, (255, 60, 0)  # what was not looked at is dimmed, what was is tinted
 STRIP, INK = (24, 26, 30), (240, 240, 240)
 MOST_LINES = 8
 
@@ -28,7 +29,7 @@ Rectangle = tuple[float, float, float, float]
 
 
 def paint(picture: Picture, answer: Answer) -> Image.Image:
-    """The picture with the answer's regions on it and its text on a strip below, RGB.
+    """The picture with the answer's regions on it and its text on a strip below, RGB; where requests looked it glows.
 
     Small pictures are enlarged and huge ones reduced, so that labels can be read. Raises ValueError for a picture of
     another size than the answer's.
@@ -44,7 +45,7 @@ def paint(picture: Picture, answer: Answer) -> Image.Image:
         base = base.resize(size, Image.Resampling.LANCZOS)
     # Below the strip's least width labels could not be read: narrow pictures are painted on a wider sheet.
     sheet = Image.new("RGB", (max(size[0], LEAST_WIDTH), max(size[1], 24)), STRIP)
-    sheet.paste(base, (0, 0))
+    sheet.paste(_looked(base, answer) if answer.looked else base, (0, 0))
     pen = max(2, round(max(size) / 320))
     for number, region in enumerate(answer):
         if region.mask is not None and region.mask.any():
@@ -96,6 +97,15 @@ def _tile(sample: Sample, side: int) -> Image.Image:
 def _scale(size_wh: tuple[int, int]) -> float:
     longest = max(size_wh)
     return min(max(1.0, LEAST_SIDE / longest), MOST_SIDE / longest)
+
+
+def _looked(base: Image.Image, answer: Answer) -> Image.Image:
+    """The picture as the requests saw it: the mean of where they looked, warm; the rest darker."""
+    mean = np.mean(answer.looked, axis=0)
+    heat = Image.fromarray((255 * mean / max(float(mean.max()), 1e-6)).astype(np.uint8)).resize(base.size)
+    dim = Image.blend(base, Image.new("RGB", base.size, STRIP), LOOK_SHARE)
+    lit = Image.blend(base, Image.new("RGB", base.size, LOOK), 0.25)
+    return Image.composite(lit, dim, heat)
 
 
 def _mask(sheet: Image.Image, mask: np.ndarray, size: tuple[int, int], colour: tuple[int, int, int], pen: int) -> None:

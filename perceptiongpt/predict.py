@@ -68,7 +68,7 @@ class Eye:
     def __init__(self, model: PerceptionModel, name: str = "") -> None:
         self.model, self.name = model.eval(), name
         backbone = model.backbone
-        self.renderer = Renderer(backbone.processor, model.vis_id, backbone.image_token_id, model.settings.vis_tokens)
+        self.renderer = Renderer(backbone.processor, **model.spelling())
 
     @overload
     def look(self, picture: Picture) -> Seen: ...
@@ -216,7 +216,9 @@ class SeenAll:
             )
             for n, span in enumerate(spans)
         )
-        return Answer(text, found, canvas.size_wh, dict(said.timings), self.eye.name)
+        hw = self.encoded.sources_hw
+        looked = tuple(canvas.heat_out(look.unflatten(0, hw)) for look in said.looked)
+        return Answer(text, found, canvas.size_wh, dict(said.timings), self.eye.name, looked)
 
     def _text(self, said: Spoken) -> tuple[str, list[tuple[int, int] | None]]:
         """The answer's words, and the range of them that names each region."""

@@ -14,7 +14,8 @@ SCENES = 200_000  # made one by one when asked for
 
 
 def open_source(name: str, seed: int) -> Source:
-    """The source called `name`: "shapes", "scenes:SPLIT", "coco:FILE[:PART]", a JSONL file, or a written scenes folder.
+    """The source called `name`: "shapes", "scenes:SPLIT", "questions:SPLIT" and "captions:SPLIT" (words alone about
+    scenes), "coco:FILE[:PART]", "vqa:FORMAT:FILE[:PART]" (data.vqa), a JSONL file, or a written scenes folder.
 
     "shapes:N" and "scenes:SPLIT:N" say how many samples there are. Raises ValueError (FileNotFoundError for a path)
     that lists what there is.
@@ -32,6 +33,21 @@ def open_source(name: str, seed: int) -> Source:
         library = ObjectLibrary.open()
         library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
         return SceneStream(split, seed, _count(count, SCENES, name), library, turns=(2, 5))  # type: ignore[arg-type]
+    if kind in ("questions", "captions"):
+        from perceptiongpt.data.objects import ObjectLibrary
+        from perceptiongpt.data.scene_questions import QuestionStream
+
+        split, _, count = rest.partition(":")
+        library = ObjectLibrary.open()
+        library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
+        n = _count(count, SCENES, name)
+        return QuestionStream(split, seed, n, library, captions=kind == "captions")  # type: ignore[arg-type]
+    if kind == "vqa":
+        from perceptiongpt.data.vqa import read_vqa
+
+        form, _, rest = rest.partition(":")
+        file, _, part = rest.rpartition(":") if rest.endswith((":train", ":val", ":all")) else (rest, "", "all")
+        return _filled([s for s in read_vqa(form, file, part) if s.turns[-1].text], name)
     if kind == "coco":
         from perceptiongpt.data.coco import Coco
 
@@ -47,8 +63,8 @@ def open_source(name: str, seed: int) -> Source:
 
         return _filled(list(read_jsonl(path)), name)
     raise ValueError(
-        f"there is no source {name!r}; give shapes, scenes:SPLIT, coco:FILE.json, a .jsonl file or a folder made by "
-        "`perceptiongpt data scenes`"
+        f"there is no source {name!r}; give shapes, scenes:SPLIT, questions:SPLIT, captions:SPLIT, coco:FILE.json, "
+        "vqa:FORMAT:FILE, a .jsonl file or a folder made by `perceptiongpt data scenes`"
     )
 
 

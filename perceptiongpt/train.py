@@ -35,6 +35,8 @@ from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.store import replace_folder, save
 
 POOL = 8  # batches that are sorted by length together
+# Vectors of new tokens and the gate want more than a network.
+ROWS = ("vis_row", "asker.ask", "asker.base", "asker.row", "asker.gate")
 
 
 class TrainError(ValueError):
@@ -102,15 +104,16 @@ def train(
     torch.manual_seed(run.seed)
     for name in model.settings.trained_host_modules:
         host_module(model.host, name).float()  # what trains is kept in float32
-    renderer = Renderer(
-        model.backbone.processor, model.vis_id, model.backbone.image_token_id, model.settings.vis_tokens
-    )
     done = _progress(checkpoint) if resume else {"stage": 0, "step": 0}
     _forget(out / "log.jsonl", done)
     for number, stage in enumerate(run.stages[done["stage"] :], start=done["stage"]):
         first = done["step"] if number == done["stage"] else 0
         choose_trainable(model, stage.aim)
         size = stage.batch * stage.accumulate
+        spelling = model.spelling()
+        if stage.aim == "align":
+            spelling["request"] = ()  # the static mapping learns by itself: nothing asks yet
+        renderer = Renderer(model.backbone.processor, **spelling)
         say(f"Stage {number + 1} of {len(run.stages)}: {stage.aim}, {stage.steps} steps of {size}")
         say(trainable_report(model))
         optimiser = _optimiser(model, stage.rates, run.decay)
@@ -248,7 +251,7 @@ def _optimiser(model: PerceptionModel, rates: Rates, decay: float) -> torch.opti
         if p.requires_grad:
             adapter = "vision" if is_vision(name) else "adapter"
             kind = adapter if ".lora_" in name else "host" if name.startswith("host.") else "heads"
-            groups["rows" if name == "vis_row" else kind].append(p)
+            groups["rows" if name in ROWS else kind].append(p)
     peaks = asdict(rates)
     return torch.optim.AdamW(
         [{"params": ps, "lr": peaks[k], "peak": peaks[k], "weight_decay": decay} for k, ps in groups.items() if ps],

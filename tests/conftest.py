@@ -138,8 +138,7 @@ def sample() -> Callable[..., Sample]:
 
 
 def _renderer(model: PerceptionModel) -> Renderer:
-    eye = model.backbone
-    return Renderer(eye.processor, model.vis_id, eye.image_token_id, model.settings.vis_tokens)
+    return Renderer(model.backbone.processor, **model.spelling())
 
 
 @pytest.fixture(scope="session")

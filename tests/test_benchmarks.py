@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -91,3 +92,60 @@ def test_every_benchmark_has_a_paragraph() -> None:
     names = [f.name for f in BENCHMARKS.glob("*.py")]
     assert names
     assert not [name for name in names if f"`{name}`" not in page]
+
+
+# -- asking ------------------------------------------------------------------------
+
+
+def run_benchmark(name: str, *words: str) -> int:
+    return runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name=name)["main"](list(words))
+
+
+def test_what_asking_costs_is_measured_in_one_pass_and_in_two(tmp_path: Path, capsys: Capture) -> None:
+    threads = str(torch.get_num_threads())
+    words = [
+        "--quick",
+        "--host",
+        "tiny:llava",
+        "--tokens",
+        "3",
+        "--threads",
+        threads,
+        "--json",
+        str(tmp_path / "out.json"),
+    ]
+    assert run_benchmark("ask_cost", *words) == 0
+    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert told["ratio_cached"] == told["figures"]["cached"] / told["figures"]["plain"] > 0
+    assert told["ratio_two_pass"] == told["figures"]["two_pass"] / told["figures"]["plain"] > 0
+    assert "wanted <= 1.15" in capsys.readouterr().out
+    assert run_benchmark("ask_cost", "--tokens", "0") == 2
+    assert run_benchmark("ask_cost", "--host", "tiny:none") == 2
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_the_arms_are_trained_scored_and_put_into_the_page(tmp_path: Path, capsys: Capture) -> None:
+    page = tmp_path / "results.md"
+    page.write_text("# Results\n\nAbove.\n", encoding="utf-8")
+    words = ["--quick", "--host", "tiny:aya_vision", "--width", "16", "--threads", str(torch.get_num_threads())]
+    words += ["--out", str(tmp_path / "out"), "--results", str(page), "--json", str(tmp_path / "out.json")]
+    assert run_benchmark("lmeye_arms", *words) == 0
+    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert {r: set(by) for r, by in told["results"].items()} == {r: set("abcde") for r in ("tokens", "grid")}
+    assert all(one["n"] == 24 for by in told["results"].values() for ones in by.values() for one in ones)
+    first = page.read_text(encoding="utf-8")
+    assert first.startswith("# Results\n\nAbove.\n") and "| (e) full, requests shuffled |" in first
+    kept = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("*-0.json")}
+    assert len(kept) == 6
+    assert run_benchmark("lmeye_arms", *words) == 0  # what is done is not done again, nor is the page's table doubled
+    assert kept == {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("*-0.json")}
+    assert page.read_text(encoding="utf-8") == first
+    assert run_benchmark("lmeye_arms", *words, "--network", "linear") == 2
+    assert "holds another experiment" in capsys.readouterr().err
+
+
+def test_an_interval_of_the_arms_holds_the_share_it_was_drawn_from() -> None:
+    names = runpy.run_path(str(BENCHMARKS / "lmeye_arms.py"), run_name="lmeye_arms")
+    hits = np.random.default_rng(0).random((3, 1000)) < 0.7
+    low, high = names["interval"](hits.astype(float))
+    assert low < 0.7 < high and high - low < 0.06

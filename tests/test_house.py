@@ -24,6 +24,8 @@ ARROWS: dict[str, set[str]] = {
     "model": {"core", "tasks"},
     "data": {"core"},
     "metrics": {"core"},
+    "vqa_metrics": set(),
+    "wordnet": set(),
     "draw": {"core", "data"},
     "config": set(),
     "wheels": set(),

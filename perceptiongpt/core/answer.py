@@ -72,6 +72,7 @@ class Answer:
     """What the model said about one picture: a text and the regions in the order in which it spoke of them.
 
     Indexable by a condition: `answer[answer.score > 0.5]` keeps those regions; `answer[0]` is the first region.
+    `looked`: for each request of a model that asks, where it looked, float32 [H, W] whose largest value is 1.
     """
 
     text: str
@@ -79,10 +80,15 @@ class Answer:
     size_wh: tuple[int, int] = (0, 0)
     timings: Mapping[str, float] = field(default_factory=dict)
     model: str = ""
+    looked: tuple[np.ndarray, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))
+        object.__setattr__(self, "looked", tuple(self.looked))
         width, height = self.size_wh
+        for look in self.looked:
+            if look.shape != (height, width):
+                raise ValueError(f"a look of shape {look.shape} in a picture of height {height}, width {width}")
         for region in self.regions:
             if region.mask is not None and region.mask.shape != (height, width):
                 raise ValueError(f"mask of shape {region.mask.shape} in a picture of height {height}, width {width}")
@@ -103,7 +109,7 @@ class Answer:
             if keep.dtype != np.bool_ or keep.shape != (len(self.regions),):
                 raise ValueError(f"a condition of shape {keep.shape} for {len(self.regions)} regions")
             kept = tuple(r for r, k in zip(self.regions, keep, strict=True) if k)
-        return Answer(self.text, kept, self.size_wh, self.timings, self.model)
+        return Answer(self.text, kept, self.size_wh, self.timings, self.model, self.looked)
 
     @property
     def xyxy(self) -> np.ndarray:

@@ -159,6 +159,16 @@ class Canvas:
                 masks[n, rows] = (fine > threshold).cpu().numpy()
         return masks
 
+    @torch.no_grad()
+    def heat_out(self, heat: Tensor) -> np.ndarray:
+        """A map [h, w] over the whole canvas as float32 [H, W] of the picture, interpolated, its largest value 1."""
+        (width, height), (reach_x, reach_y) = self.size_wh, self.reach_xy
+        left, right, part_x = _neighbours(width, reach_x, heat.shape[1], heat.device)
+        upper, lower, part_y = _neighbours(height, reach_y, heat.shape[0], heat.device)
+        wide = torch.lerp(heat.float()[:, left], heat.float()[:, right], part_x)
+        fine = torch.lerp(wide[upper], wide[lower], part_y[:, None])
+        return (fine / fine.max().clamp(min=1e-12)).cpu().numpy()
+
     def _scale(self, like: Tensor) -> Tensor:
         """Pixels of the picture in one canvas, float32 [4], for x, y, x, y."""
         scale = [size / reach for size, reach in zip(self.size_wh, self.reach_xy, strict=True)]

@@ -1,12 +1,15 @@
 """A dialogue as token ids, with the supervision of each token: the one renderer for training and for asking.
 
-Knows a tokenizer, a chat template and the ids of `<vis>` and of the picture's token; nothing of pixels or tensors.
+Knows a tokenizer, a chat template and the ids of `<vis>`, of a request and of the picture's token; nothing of pixels or
+tensors. A request (`<ask>` and the places of its replies) opens each answer about a picture, or stands where an answer
+says {ask}.
 What a person typed never becomes a control token: the template is rendered around stand-ins, and only the template's
 own text is tokenised with special tokens; `<vis>` has no spelling at all.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +18,7 @@ from perceptiongpt.core.answer import Region
 from perceptiongpt.data.sample import PLACE, Sample, Turn
 
 IGNORED = -100
+_PIECES = re.compile(r"\{(\d+|ask)\}")
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters around the number of a turn: stand-ins for its words
 
 
@@ -31,10 +35,19 @@ class Rendered:
 class Renderer:
     """Renders dialogues for one host's tokenizer and template."""
 
-    def __init__(self, processor: Any, vis_id: int, image_token_id: int, vis_tokens: int = 1) -> None:
+    def __init__(
+        self,
+        processor: Any,
+        vis_id: int,
+        image_token_id: int,
+        vis_tokens: int = 1,
+        request: Sequence[int] = (),
+        forced: bool = True,
+    ) -> None:
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.vis_id, self.image_token_id, self.vis_tokens = vis_id, image_token_id, vis_tokens
+        self.request, self.forced = list(request), forced
         self._special = frozenset([*self.tokenizer.all_special_ids, image_token_id])
 
     def training(self, sample: Sample, image_places: int) -> Rendered:
@@ -74,8 +87,10 @@ class Renderer:
             if not found:
                 raise ValueError(f"the chat template leaves out turn {number}; use one that renders every turn")
             self._control(out, head, image_places, supervised=False)
-            self._words(out, turn, supervised=not user)
+            self._words(out, turn, supervised=not user, asks=bool(image_places))
             self._end(out, tail, image_places, supervised=not user)
+            if user and image_places and self.forced:
+                self._request(out, taught=False)  # the answer that comes next begins by asking
             text = longer
         return out
 
@@ -100,10 +115,19 @@ class Renderer:
             out.ids.insert(start, self.tokenizer.eos_token_id)
             out.labels.insert(start, self.tokenizer.eos_token_id)
 
-    def _words(self, out: Rendered, turn: Turn, supervised: bool) -> None:
+    def _request(self, out: Rendered, taught: bool) -> None:
+        out.ids.extend(self.request)
+        out.labels.extend([i if taught and k == 0 else IGNORED for k, i in enumerate(self.request)])
+
+    def _words(self, out: Rendered, turn: Turn, supervised: bool, asks: bool) -> None:
         """A turn's words and region places; special tokens in the words are split into plain characters."""
-        pieces = PLACE.split(turn.text)  # words, number, words, number … words
+        # words, number, words, number … words; only an answer may ask
+        pieces = (_PIECES if supervised else PLACE).split(turn.text)
         for position, piece in enumerate(pieces):
+            if piece == "ask" and position % 2:
+                if asks:
+                    self._request(out, taught=not self.forced)
+                continue
             if position % 2:
                 ids = [self.vis_id] * self.vis_tokens
                 out.regions.append(turn.regions[int(piece)])
@@ -134,7 +158,7 @@ class Renderer:
 
 
 def show(rendered: Rendered, renderer: Renderer) -> str:
-    """A rendered dialogue as text with marks: [taught words], ◉ a region to be found, ◌ a region that is shown."""
+    """A rendered dialogue as text with marks: [taught words], ◉ a region to find, ◌ one that is shown, ¿ a request."""
     asked = iter([a for a in rendered.asked for _ in range(renderer.vis_tokens)])
     out: list[str] = []
     run: list[str] = []
@@ -149,6 +173,8 @@ def show(rendered: Rendered, renderer: Renderer) -> str:
             continue
         if i == renderer.vis_id:
             run.append("◌" if next(asked) else "◉")
+        elif i in renderer.request:
+            run.append("¿" if i == renderer.request[0] else "")
         elif i != renderer.image_token_id:
             run.append(renderer.tokenizer.decode([i]))
     return "".join(out)

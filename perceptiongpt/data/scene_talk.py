@@ -56,12 +56,12 @@ def _offers(scene: Scene, rng: np.random.Generator) -> dict[str, Iterator[Exchan
         "region": _find(scene, regions, rng, "region", slice(0, None)),
         "list": _lists(scene, regions, rng),
         "point": _find(scene, regions, rng, "point", slice(0, 1)),
-        "grounded": _caption(scene, who, regions, rng, places=True),
-        "caption": _caption(scene, who, regions, rng, places=False),
+        "grounded": caption(scene, who, regions, rng, places=True),
+        "caption": caption(scene, who, regions, rng, places=False),
         "what": _shown(scene, who, shuffled[:2], rng, "what"),
         "describe": _shown(scene, who, shuffled[2:3] or shuffled[:1], rng, "describe"),
-        "count": _counts(scene, who, rng),
-        "colour": _colours(scene, who, shuffled, rng),
+        "count": counts(scene, who, rng),
+        "colour": colours(scene, who, shuffled, rng),
         "presence": _presence(scene, rng),
     }
 
@@ -94,7 +94,7 @@ def _lists(scene: Scene, regions: Sequence[Region], rng: np.random.Generator) ->
         yield Turn("user", question), Turn("assistant", phrases.answer_list(said), found)
 
 
-def _caption(
+def caption(
     scene: Scene, who: Referents, regions: Sequence[Region], rng: np.random.Generator, places: bool
 ) -> Iterator[Exchange]:
     """Left to right, things of one name together; names without a colour one get theirs now and then."""
@@ -122,7 +122,7 @@ def _shown(
 ) -> Iterator[Exchange]:
     for i in indices:
         thing = scene.objects[i]
-        words = thing.name if task == "what" else f"{_coloured(thing)}{_where(who, i)}"
+        words = thing.name if task == "what" else f"{_coloured(thing)}{where(who, i)}"
         yield (
             Turn("user", phrases.ask(task, rng), (_pointed_at(thing, rng),)),
             Turn("assistant", phrases.answer_name(words)),
@@ -149,7 +149,7 @@ def point_on(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
     return float(x[best]) + 0.5, float(y[best]) + 0.5
 
 
-def _counts(scene: Scene, who: Referents, rng: np.random.Generator) -> Iterator[Exchange]:
+def counts(scene: Scene, who: Referents, rng: np.random.Generator) -> Iterator[Exchange]:
     nouns = [n for n, m in who.nouns.items() if n != ANYTHING and is_countable(n) and who.askable(*m)]
     for k in rng.permutation(len(nouns)):
         noun = nouns[int(k)]
@@ -159,7 +159,7 @@ def _counts(scene: Scene, who: Referents, rng: np.random.Generator) -> Iterator[
             yield Turn("user", question), Turn("assistant", phrases.answer_count(n))
 
 
-def _colours(scene: Scene, who: Referents, indices: Sequence[int], rng: np.random.Generator) -> Iterator[Exchange]:
+def colours(scene: Scene, who: Referents, indices: Sequence[int], rng: np.random.Generator) -> Iterator[Exchange]:
     for i in indices:
         thing = scene.objects[i]
         if thing.colour and who.only(thing.kind) == i and not COLOURED & set(thing.name.split()):
@@ -180,7 +180,7 @@ def _coloured(thing: SceneObject) -> str:
     return thing.name if plain else f"{thing.colour} {thing.name}"
 
 
-def _where(who: Referents, i: int) -> str:
+def where(who: Referents, i: int) -> str:
     x, y = who.x[i], who.y[i]
     across = "left" if x < 0.36 else "right" if x > 0.64 else ""
     down = "top" if y < 0.33 else "bottom" if y > 0.67 else ""

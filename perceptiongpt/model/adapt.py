@@ -88,7 +88,8 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
     """Freeze the host; train what the aim needs of what was added.
 
     "name": the host modules that the settings name (its projector); "words": these, the vision tower's adapter, and
-    what decodes regions from words and picture; "all": the plug-in, the adapters and the named modules.
+    what decodes regions from words and picture; "align": the static mapping of an asking plug-in; "ask": the rest of
+    it; "all": the plug-ins, the adapters and the named modules.
     """
     if aim == "words" and not model.settings.read_window:
         raise ValueError("the aim 'words' needs a plug-in that reads words; set settings.read_window to 12, say")
@@ -106,9 +107,13 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
             "name": bool(named) and name.startswith(named),
             "words": (name.startswith(words) and not name.startswith("decoder.state."))
             or (adapter and is_vision(name)),
+            "align": name.startswith("asker.static."),
+            "ask": name.startswith("asker.") and not name.startswith("asker.static."),
             "all": added or adapter or (bool(named) and name.startswith(named)),
         }[aim]
         parameter.requires_grad_(chosen)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(f"the aim {aim!r} leaves nothing to train in this plug-in; give settings.ask or another aim")
     model.train()
     model.host.eval()  # dropout of frozen parts stays off
 

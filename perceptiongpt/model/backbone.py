@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from transformers import DynamicCache
 
 from perceptiongpt.core.canvas import Canvas
 
@@ -54,6 +55,8 @@ class Backbone:
         self.width: int = host.get_input_embeddings().embedding_dim
         self.vocab_size: int = host.get_output_embeddings().weight.shape[0]
         self.layer_count: int = text.num_hidden_layers
+        self.sliding_window = _sliding_window(text)
+        self.static_tokens = 0  # how many tokens a picture has where a static mapping takes the place of the host's own
         self.image_token_id: int = host.config.image_token_id
         self.dynamic = hasattr(self.image_processor, "merge_size")
         vision = host.config.vision_config
@@ -94,6 +97,8 @@ class Backbone:
 
     def image_places(self, canvas: Canvas) -> int:
         """How many image tokens the language model reads for a picture on this canvas."""
+        if self.static_tokens:
+            return self.static_tokens
         if self.dynamic:
             width, height = canvas.view_wh
             return (width // self.cell_pixels) * (height // self.cell_pixels)
@@ -176,8 +181,12 @@ class Backbone:
         )
         return places, places.amax(0).amax(-1, keepdim=True) + 1
 
+    def cache(self) -> DynamicCache:
+        """An empty cache of the language model's."""
+        return DynamicCache(config=self.host.config.get_text_config())
+
     def step_positions(self, following: Tensor) -> Tensor:
-        """Position ids [B, 1] (or [3, B, 1]) of one token that comes next."""
+        """Position ids [B, n] (or [3, B, n]) of n tokens that come next."""
         return following.expand(3, -1, -1) if self.dynamic else following
 
     def states(
@@ -240,6 +249,12 @@ def _fixed_side(image_processor: Any) -> int:
             f"the processor makes pictures of {size}; only one fixed square or dynamic resolution can be held"
         )
     return int(height)
+
+
+def _sliding_window(text: Any) -> int | None:
+    """How many places back the language model looks; None for all. Either every layer does so, or those it names."""
+    layers = getattr(text, "layer_types", None)
+    return getattr(text, "sliding_window", None) if layers is None or "sliding_attention" in layers else None
 
 
 def _dynamic_view(size_wh: tuple[int, int], cell: int, low: int, high: int) -> tuple[int, int]:

@@ -11,16 +11,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import DynamicCache
 from transformers.generation.logits_process import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from perceptiongpt.core.batch import Batch, Regions
 from perceptiongpt.core.slots import Words, places, since_region, write
 from perceptiongpt.model.perception import PerceptionModel, Seen
+from perceptiongpt.model.requests import hear, listen
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Spoken:
     places: list[int]  # index into ids of each region's last token
     regions: Regions
     timings: dict[str, float] = field(default_factory=dict)  # seconds of the whole batch: prefill, decode, heads
+    looked: list[Tensor] = field(default_factory=list)  # of each request: [n], how it looked over the picture
 
 
 @torch.inference_mode()
@@ -63,6 +65,7 @@ def generate(
     generator = torch.Generator(device).manual_seed(seed) if seed is not None else None
     silent = silent_tokens(model)
     ends = end_tokens(model)
+    limit = 0 if model.asker is None else model.asker.settings.limit
 
     started = time.perf_counter()
     shown = [i for i in picture if i >= 0]
@@ -71,8 +74,10 @@ def generate(
     slot = places(prompts.input_ids, model.vis_id)
     embeds = write(embeds, slot, model.spell(model.encode(prompts)))
     position_ids, following = backbone.positions(prompts.input_ids, prompts.attention_mask, looked.grids)
-    cache, mask = DynamicCache(config=backbone.host.config.get_text_config()), prompts.attention_mask
-    states, read_from = _last(model, embeds, mask, position_ids, cache)  # [B, D]
+    cache = backbone.cache()
+    heard = listen(model, prompts, embeds, position_ids, seen, owner, cache)
+    states, read_from = heard.states[:, -1], model.fuse([layer[:, -1] for layer in heard.layers])  # [B, D]
+    embeds, mask = heard.embeds, heard.mask
     clock["prefill"] = time.perf_counter() - started
 
     ids: list[list[int]] = [[] for _ in range(rows)]
@@ -80,19 +85,24 @@ def generate(
     found: list[list[Regions]] = [[] for _ in range(rows)]
     w = max(1, model.settings.read_window)
     recent, marks = embeds[:, -w:], slot[:, -w:]  # what was said last: [B, W, D] and which of it was regions
-    heard = Words(recent, mask[:, -w:].bool() & since_region(marks))
-    before = [heard.at(slice(b, b + 1)) for b in range(rows)]  # the words of the region that is being said
+    there = prompts.attention_mask[:, -w:].bool()
+    phrase = Words(recent, there & since_region(marks))
+    before = [phrase.at(slice(b, b + 1)) for b in range(rows)]  # the words of the region that is being said
     waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region whose K tokens are not all said
+    glances = [[] if heard.looked is None else list(heard.looked[heard.owner == b]) for b in range(rows)]
+    asked = places(prompts.input_ids, model.ask_id).sum(1).tolist()
     open_rows = torch.ones(rows, dtype=torch.bool, device=device)
     for step in range(max_new_tokens):
         started = time.perf_counter()
-        logits = model.head(states)  # [B, V + 1]
+        logits = model.head(states)  # [B, V + new]
         logits[:, silent] = float("-inf")
         for b in range(rows):
             if waiting[b]:
                 logits[b, : model.vis_id] = float("-inf")  # a region once begun is said whole
             elif len(at[b]) >= max_regions or picture[b] < 0 or step + k > max_new_tokens:
                 logits[b, model.vis_id] = float("-inf")
+            if waiting[b] or picture[b] < 0 or asked[b] >= limit or step + 1 == max_new_tokens:
+                logits[b, model.ask_id :] = float("-inf")
         chosen = _choose(logits, warp, generator)  # [B]
         told = chosen.tolist()
         alive = open_rows.tolist()
@@ -102,7 +112,7 @@ def generate(
         says = [b for b in range(rows) if alive[b] and told[b] == model.vis_id]
         for b in says:
             if not waiting[b]:
-                before[b] = heard.at(slice(b, b + 1))
+                before[b] = phrase.at(slice(b, b + 1))
             waiting[b].append(read_from[b])
         whole = [b for b in says if len(waiting[b]) == k]
         vectors: dict[int, Tensor] = {}
@@ -129,20 +139,37 @@ def generate(
         if not bool(open_rows.any()):
             break
         embeds = backbone.embed(chosen.unsqueeze(1))  # [B, 1, D]
+        asks = [b for b in range(rows) if alive[b] and told[b] == model.ask_id]
+        if model.asker is not None:
+            vectors.update({b: model.asker.ask for b in asks})
         for b, vector in vectors.items():
             embeds[b, 0] = vector.to(embeds.dtype)
         mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
-        recent = torch.cat([recent, embeds], dim=1)[:, -w:]
+        recent, there = torch.cat([recent, embeds], 1)[:, -w:], torch.cat([there, there.new_ones(rows, 1)], 1)[:, -w:]
         marks = torch.cat([marks, (chosen == model.vis_id).unsqueeze(1)], dim=1)[:, -w:]
-        heard = Words(recent, mask[:, -recent.shape[1] :].bool() & since_region(marks))
         states, read_from = _last(model, embeds, mask, backbone.step_positions(following), cache)
         following = following + 1
+        if asks:  # in mid-answer: one chunk more, for which the other rows stand still
+            reply = hear(model, asks, states, seen, owner, mask, following, cache)
+            on = reply.there[:, -1:]  # [B, 1]
+            mask, following = torch.cat([mask, reply.there.long()], dim=1), following + reply.there.sum(1, keepdim=True)
+            states = torch.where(on, reply.states, states)
+            read_from = torch.where(on, model.fuse(reply.layers), read_from)
+            size = recent.shape[1]
+            recent = torch.where(on.unsqueeze(-1), torch.cat([recent, reply.chunk], dim=1)[:, -size:], recent)
+            there = torch.where(on, torch.cat([there, reply.there], dim=1)[:, -size:], there)
+            marks = torch.where(on, torch.cat([marks, torch.zeros_like(reply.there)], dim=1)[:, -size:], marks)
+            for i, b in enumerate(asks):
+                ids[b].extend([model.reply_id] * reply.chunk.shape[1])
+                asked[b] += 1
+                glances[b].extend([] if reply.looked is None else [reply.looked[i]])
+        phrase = Words(recent, there & since_region(marks))
         clock["decode"] += time.perf_counter() - started
-    return [Spoken(ids[b], at[b], _joined(found[b]), dict(clock)) for b in range(rows)]
+    return [Spoken(ids[b], at[b], _joined(found[b]), dict(clock), glances[b]) for b in range(rows)]
 
 
 def _last(
-    model: PerceptionModel, embeds: Tensor, mask: Tensor, position_ids: Tensor, cache: DynamicCache
+    model: PerceptionModel, embeds: Tensor, mask: Tensor, position_ids: Tensor, cache: Any
 ) -> tuple[Tensor, Tensor]:
     """The last place's state for the head and for the decoders, each [B, D]."""
     states, layers = model.states(embeds, mask, position_ids, cache)

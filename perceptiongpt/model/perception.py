@@ -10,7 +10,7 @@ B batch rows, T tokens, D width, V the host's vocabulary, N regions, K tokens a 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,9 @@ from perceptiongpt.core.slots import Words, before, places, read, window, write
 from perceptiongpt.model.adapt import attach_lora
 from perceptiongpt.model.backbone import Backbone, Look
 from perceptiongpt.model.fusion import LayerFusion
+from perceptiongpt.model.interactive import Asker, AskSettings
+from perceptiongpt.model.parts import attach_asker, detach_pointing
+from perceptiongpt.model.requests import listen
 from perceptiongpt.tasks.positions import fourier, grid_xy
 from perceptiongpt.tasks.region import PreparedPicture, RegionDecoder, RegionEncoder
 
@@ -50,6 +53,8 @@ class Settings:
     lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
     lora_vision_layers: int = 0  # so many of the vision tower's layers, the last that the host reads, are adapted, too
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
+    points: bool = True  # False: a plug-in that only asks; <vis> is neither said nor read
+    ask: AskSettings | None = None  # the interactive network (LMEye); None: the model does not ask
 
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():  # settings come from files: checked before anything is allocated
@@ -66,6 +71,10 @@ class Settings:
         object.__setattr__(self, "trained_host_modules", tuple(names))
         if self.read_layers not in ("last", "fused"):
             raise ValueError(f"read_layers is {self.read_layers!r}; wanted 'last' or 'fused'")
+        if isinstance(self.ask, dict):  # as it is stored
+            object.__setattr__(self, "ask", AskSettings(**self.ask))
+        if not isinstance(self.points, bool) or not (self.points or self.ask):
+            raise ValueError(f"points is {self.points!r} and ask {self.ask!r}; wanted a plug-in that does one of them")
         if self.lora_targets not in ("attention", "all", "none"):
             raise ValueError(f"lora_targets is {self.lora_targets!r}; wanted 'attention', 'all' or 'none'")
 
@@ -78,13 +87,17 @@ class Seen:
     prepared: PreparedPicture | None  # None when there is no picture
     cells: Tensor | None = None  # [P, D, hc, wc]
     grids: dict[str, Tensor] = field(default_factory=dict)  # what position ids need of hosts of dynamic resolution
+    sources: Tensor | None = None  # [P, n, d]: what requests look at
+    sources_hw: tuple[int, int] = (0, 0)
 
     def pick(self, rows: Sequence[int]) -> Seen:
         """The pictures at `rows`, in that order; the same picture may be picked for several questions."""
         chosen = torch.as_tensor(rows, dtype=torch.long, device=self.tokens[0].device)
         prepared = None if self.prepared is None else self.prepared.pick(chosen)
         cells = None if self.cells is None else self.cells[chosen]
-        return Seen(tuple(self.tokens[i] for i in rows), prepared, cells, {k: v[chosen] for k, v in self.grids.items()})
+        sources = None if self.sources is None else self.sources[chosen]
+        grids = {k: v[chosen] for k, v in self.grids.items()}
+        return Seen(tuple(self.tokens[i] for i in rows), prepared, cells, grids, sources, self.sources_hw)
 
 
 class PerceptionModel(nn.Module):
@@ -121,6 +134,12 @@ class PerceptionModel(nn.Module):
         seen = range(max(0, top - settings.lora_vision_layers), top)
         self.lora = attach_lora(backbone.host, settings.lora_targets, settings.lora_rank, settings.lora_alpha, seen)
         self.call_counter: Callable[[int], None] | None = None  # told the tokens of every language-model call
+        self.ask_id, self.reply_id = self.vis_id + 1, self.vis_id + 2
+        self.asker: Asker | None = None
+        if settings.ask is not None:
+            attach_asker(self, settings.ask)
+        if not settings.points:
+            detach_pointing(self)
 
     # -- the forward pass ----------------------------------------------------------------------------------------
 
@@ -134,25 +153,26 @@ class PerceptionModel(nn.Module):
         slot = places(batch.input_ids, self.vis_id)  # [B, T]
         embeds = self.embed(batch.input_ids, seen)  # [B, T, D]
         embeds = write(embeds, slot, self.spell(self.encode(batch)))  # [N * K, D] written at <vis>
-        states, said = self.hear(embeds, batch, slot) if language else self.ignore(embeds, slot)  # [B, T, D], [N, K, D]
+        states, embeds, said = self.hear(embeds, batch, seen, slot) if language else self.ignore(embeds, slot)
         picture, spoken = self.picture_of(batch)[batch.owner], ~batch.asked  # [N]
         regions = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken))
         again = self.decode(self.encode(batch).unsqueeze(1), seen, picture) if language else None
         supervised = (batch.labels[:, 1:] != -100) & language
-        logits = self.head(states[:, :-1][supervised])  # [P, V + 1]
+        logits = self.head(states[:, :-1][supervised])  # [P, V + new]
         return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again)
 
-    def hear(self, embeds: Tensor, batch: Batch, slot: Tensor) -> tuple[Tensor, Tensor]:
-        """What the language model makes of a batch: its states [B, T, D], and those that say regions [N, K, D]."""
+    def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the language model makes of a batch: its states and what it was given, each [B, T, D], and the states
+        that say regions [N, K, D]."""
         position_ids, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
-        states, layers = self.states(embeds, _needed(batch.attention_mask), position_ids)
-        said = self.fuse([read(layer, before(slot)) for layer in layers])  # [N * K, D]
-        return states, said.unflatten(0, (-1, self.settings.vis_tokens))
+        heard = listen(self, batch, embeds, position_ids, seen, self.picture_of(batch))  # asking where it asks
+        said = self.fuse([read(layer, before(slot)) for layer in heard.layers])  # [N * K, D]
+        return heard.states, heard.embeds, said.unflatten(0, (-1, self.settings.vis_tokens))
 
-    def ignore(self, embeds: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
-        """Zeros of the shapes that `hear` returns."""
+    def ignore(self, embeds: Tensor, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Zeros in place of the states that `hear` returns."""
         nothing = torch.zeros_like(embeds, dtype=torch.float32)
-        return nothing, read(nothing, slot).unflatten(0, (-1, self.settings.vis_tokens))
+        return nothing, embeds, read(nothing, slot).unflatten(0, (-1, self.settings.vis_tokens))
 
     def words(self, embeds: Tensor, slot: Tensor, which: Tensor) -> Words | None:
         """The words before those regions of `slot` that `which` (bool [N]) chooses; None where no words are read."""
@@ -176,16 +196,26 @@ class PerceptionModel(nn.Module):
         return self.prepare(self.backbone.look(pixels), grids)
 
     def prepare(self, look: Look, grids: dict[str, Tensor]) -> Seen:
-        """A Look with this plug-in's positions and fused map."""
-        maps = self.fusion(look.layers)  # [P, h, w, 2 C]
-        prepared = self.decoder.prepare(maps.permute(0, 3, 1, 2), look.cells)
-        if self.place is None:
-            return Seen(look.tokens, prepared, look.cells, grids)
-        place = self.place(fourier(grid_xy(*self.backbone.cells_hw, maps.device), PLACE_BANDS))  # [I, D]
-        return Seen(tuple(t + place.to(t.dtype) for t in look.tokens), prepared, look.cells, grids)
+        """A Look with this plug-in's positions, fused map and what its requests look at."""
+        tokens, prepared = look.tokens, None
+        sources: Tensor | None = None
+        sources_hw = (0, 0)
+        if self.settings.points:
+            maps = self.fusion(look.layers)  # [P, h, w, 2 C]
+            prepared = self.decoder.prepare(maps.permute(0, 3, 1, 2), look.cells)
+        if self.place is not None and not self.backbone.static_tokens:
+            place = self.place(fourier(grid_xy(*self.backbone.cells_hw, look.cells.device), PLACE_BANDS))  # [I, D]
+            tokens = tuple(t + place.to(t.dtype) for t in tokens)
+        if self.asker is not None:
+            tokens, sources, sources_hw = self.asker.look(replace(look, tokens=tokens))
+        return Seen(tokens, prepared, look.cells, grids, sources, sources_hw)
 
     def encode(self, batch: Batch) -> Tensor:
         """The regions of a batch as vectors [N, D]."""
+        if not self.settings.points:
+            if len(batch.boxes):
+                raise ValueError(f"{len(batch.boxes)} regions came to a plug-in that only asks; give it words alone")
+            return batch.boxes.new_zeros(0, self.backbone.width)
         with torch.autocast(batch.boxes.device.type, enabled=False):
             return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown)
 
@@ -221,9 +251,13 @@ class PerceptionModel(nn.Module):
         return layers[0] if self.state_fusion is None else self.state_fusion(layers)
 
     def head(self, states: Tensor) -> Tensor:
-        """Logits [..., V + 1]: the host's own, and `<vis>` last."""
-        vis = states.float() @ self.vis_row.T
-        return torch.cat([self.backbone.head(states).float(), vis], dim=-1)
+        """Logits [..., V + new]: the host's own, `<vis>`, and `<ask>` where the model may say it."""
+        float_states = states.float()
+        never = float_states.new_full((*states.shape[:-1], 1), float("-inf"))
+        new = [float_states @ self.vis_row.T if self.settings.points else never]
+        if self.asker is not None and self.asker.row is not None:
+            new.append(float_states @ self.asker.row.T)
+        return torch.cat([self.backbone.head(states).float(), *new], dim=-1)
 
     def decode(self, states: Tensor, seen: Seen, picture: Tensor, words: Words | None = None) -> Regions:
         """States [N, K, D], the picture of each (long [N]) and their words -> Regions; none need no picture."""
@@ -246,15 +280,14 @@ class PerceptionModel(nn.Module):
         """The plug-in's own parameters by name: everything but the host's and the adapter's."""
         return {n: p for n, p in self.named_parameters() if not n.startswith("host.") and not n.startswith("lora.")}
 
-    def description(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        return asdict(self.settings)
-
-
-def _needed(attention_mask: Tensor) -> Tensor | None:
-    """None for rows padded on the right: under causal attention no token feels what comes after it."""
-    begins = bool((attention_mask[:, 0] == 1).all())
-    return None if begins and bool((attention_mask.diff(dim=1) <= 0).all()) else attention_mask
+    def spelling(self) -> dict[str, Any]:
+        """What a renderer must know of this plug-in's tokens: ids, and how many places each takes."""
+        settings = self.settings.ask
+        asks = settings is not None and settings.arm != "static"
+        request = (self.ask_id, *[self.reply_id] * settings.replies) if settings is not None and asks else ()
+        ids = {"vis_id": self.vis_id, "image_token_id": self.backbone.image_token_id}
+        forced = settings is None or settings.forced
+        return {**ids, "vis_tokens": self.settings.vis_tokens, "request": request, "forced": forced}
 
 
 def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) -> PerceptionModel:

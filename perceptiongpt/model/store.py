@@ -1,12 +1,14 @@
 """One folder for what was added to a host: config JSON, safetensors, adapter, processor; never pickle, never the host.
 
     config.json               format, settings, the host's name and fingerprint
-    perception.safetensors    the plug-in's own parameters
+    perception.safetensors    the plug-in's own parameters, where it points
+    asking.safetensors        the interactive network, where it asks
     host_modules.safetensors  host modules that were trained whole (a projector), if any
     adapter/                  the low-rank adapter, as peft writes it
     processor/                the host's processor, unchanged
 
-`load` refuses what is missing, left over, of another shape or made for another host, and says which.
+`load` refuses what is missing, left over, of another shape or made for another host, and says which. What points and
+what asks may be saved each by itself, and `add_asking` puts the second on a model that has the first.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -26,12 +29,14 @@ from torch import Tensor
 
 from perceptiongpt.model.adapt import detach, host_module
 from perceptiongpt.model.backbone import HostError
-from perceptiongpt.model.perception import PerceptionModel, equip
+from perceptiongpt.model.parts import attach_asker, detach_asker
+from perceptiongpt.model.perception import PerceptionModel, Settings, equip
 
 FORMAT = 1
-CONFIG, OWN, HOST, ADAPTER, PROCESSOR = (
+CONFIG, OWN, ASKING, HOST, ADAPTER, PROCESSOR = (
     "config.json",
     "perception.safetensors",
+    "asking.safetensors",
     "host_modules.safetensors",
     "adapter",
     "processor",
@@ -43,11 +48,19 @@ class StoreError(ValueError):
     """A model folder that cannot be used, with the reason and what to do."""
 
 
-def save(model: PerceptionModel, folder: str | Path, host: str, dtype: torch.dtype | None = None) -> Path:
+def save(
+    model: PerceptionModel,
+    folder: str | Path,
+    host: str,
+    dtype: torch.dtype | None = None,
+    only: Literal["points", "ask"] | None = None,
+) -> Path:
     """Write the plug-in to `folder`, replacing the model in it as a whole; a folder of other things is refused.
 
     `host` is what finds the host again: an id, a folder, "default" or "tiny:FAMILY". `dtype` stores floats narrower.
+    `only` writes one of two plug-ins: what points, or what asks.
     """
+    settings = _settings_of(model, only)
     target = Path(folder)
     if target.exists() and not (target.is_dir() and ((target / CONFIG).is_file() or not any(target.iterdir()))):
         raise StoreError(f"{target} is not a perceptiongpt model folder, so it is not replaced; name a new folder")
@@ -58,14 +71,15 @@ def save(model: PerceptionModel, folder: str | Path, host: str, dtype: torch.dty
             "format": FORMAT,
             "host": host,
             "fingerprint": model.backbone.fingerprint(),
-            "settings": model.description(),
+            "settings": asdict(settings),
         }
         (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        save_file(_stored(model.added(), dtype), work / OWN)
-        trained = _host_parameters(model)
+        for parameters, name in _own(model, settings):
+            save_file(_stored(parameters, dtype), work / name)
+        trained = _host_parameters(model, settings)
         if trained:
             save_file(_stored(trained, dtype), work / HOST)
-        if model.lora is not None:
+        if settings.points and model.lora is not None:
             (work / ADAPTER).mkdir()
             save_file(_stored(_adapter(model), dtype), work / ADAPTER / "adapter_model.safetensors")
             model.lora.peft_config["perception"].save_pretrained(work / ADAPTER)
@@ -94,9 +108,25 @@ def load(folder: str | Path, host: Any, processor: Any) -> PerceptionModel:
     except StoreError:
         detach(model)  # a refused folder leaves the host as it was
         raise
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    return model.eval()
+    return model.requires_grad_(False).eval()
+
+
+def add_asking(model: PerceptionModel, folder: str | Path) -> PerceptionModel:
+    """Put the interactive network of `folder` on a model that does not ask yet; nothing else of the folder is read."""
+    folder = Path(folder)
+    config = read_config(folder)
+    _check_host(model, config["fingerprint"], folder)
+    settings = Settings(**config["settings"]).ask
+    if settings is None:
+        raise StoreError(f"{folder} holds no asking plug-in; give a folder of one that was trained to ask")
+    stored = _read(folder / ASKING)
+    attach_asker(model, settings)
+    try:
+        _fill([(_asking(model), stored, folder / ASKING)])
+    except StoreError:
+        detach_asker(model)
+        raise
+    return model.requires_grad_(False).eval()
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -146,10 +176,35 @@ def replace_folder(work: Path, target: Path) -> None:
             shutil.rmtree(old)
 
 
-def _host_parameters(model: PerceptionModel) -> dict[str, torch.nn.Parameter]:
+def _settings_of(model: PerceptionModel, only: str | None) -> Settings:
+    """The settings of the part that is saved. Raises StoreError where the model lacks it."""
+    settings = model.settings
+    if (only == "ask" and settings.ask is None) or (only == "points" and not settings.points):
+        raise StoreError(f"this model has no part that {'asks' if only == 'ask' else only}; save what it has")
+    if only is None or settings.ask is None or not settings.points:
+        return settings
+    if only == "points":
+        return replace(settings, ask=None)
+    # A static mapping of its own needs no projector.
+    modules = () if settings.ask.static_tokens else settings.trained_host_modules
+    return replace(settings, points=False, lora_targets="none", trained_host_modules=modules)
+
+
+def _own(model: PerceptionModel, settings: Settings) -> list[tuple[dict[str, torch.nn.Parameter], str]]:
+    """The plug-ins' own parameters with the file of each."""
+    asking = _asking(model)
+    pointing = {n: p for n, p in model.added().items() if n not in asking}
+    return [(p, n) for p, n, there in ((pointing, OWN, settings.points), (asking, ASKING, settings.ask)) if there]
+
+
+def _asking(model: PerceptionModel) -> dict[str, torch.nn.Parameter]:
+    return {n: p for n, p in model.added().items() if n.startswith("asker.")}
+
+
+def _host_parameters(model: PerceptionModel, settings: Settings) -> dict[str, torch.nn.Parameter]:
     return {
         f"{name}.{inner}": p
-        for name in model.settings.trained_host_modules
+        for name in settings.trained_host_modules
         for inner, p in host_module(model.host, name).named_parameters()
     }
 
@@ -192,9 +247,13 @@ def _stored_parts(
     model: PerceptionModel, folder: Path
 ) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor], Path]]:
     """Each part of the model beside the tensors that the folder holds for it, all read before any is used."""
-    wanted: list[tuple[Mapping[str, Tensor], Path]] = [(model.added(), folder / OWN)]
+    wanted: list[tuple[Mapping[str, Tensor], Path]] = [(p, folder / n) for p, n in _own(model, model.settings)]
+    left = {OWN, ASKING} - {path.name for _, path in wanted}
+    for name in left:
+        if (folder / name).exists():
+            raise StoreError(f"{folder / name} is there, but the settings name no such plug-in; remove it")
     try:
-        trained = _host_parameters(model)
+        trained = _host_parameters(model, model.settings)
     except ValueError as error:
         raise StoreError(f"{folder / CONFIG} does not fit this host: {error}") from error
     if trained:

@@ -23,6 +23,7 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    MistralConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -69,10 +70,22 @@ DEFAULT_SYSTEM = (
 
 def llava(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
     """LLaVA 1.5 in small: CLIP tower, last layer but one, 16 image tokens; resizes and crops to 32 px; untied head."""
-    side, patch = 32, 8
     tokens = tokenizer("<image>")
+    return _llava(LlamaConfig(**TEXT_SIZES, **_token_settings(tokens)), tokens, seed)
+
+
+def bakllava(seed: int = 0, window: int = 512) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """BakLLaVA in small: LLaVA's eyes on Mistral, whose every layer looks back `window` tokens and no further."""
+    tokens = tokenizer("<image>")
+    return _llava(MistralConfig(**TEXT_SIZES, **_token_settings(tokens), sliding_window=window), tokens, seed)
+
+
+def _llava(
+    text_config: PreTrainedConfig, tokens: PreTrainedTokenizerFast, seed: int
+) -> tuple[PreTrainedModel, ProcessorMixin]:
+    side, patch = 32, 8
     config = LlavaConfig(
-        text_config=LlamaConfig(**TEXT_SIZES, **_token_settings(tokens)),
+        text_config=text_config,
         vision_config=CLIPVisionConfig(
             hidden_size=VISION_WIDTH,
             intermediate_size=64,
@@ -183,6 +196,7 @@ FAMILIES: dict[str, Callable[..., tuple[PreTrainedModel, ProcessorMixin]]] = {
     "llava": llava,
     "qwen2_5_vl": qwen2_5_vl,
     "aya_vision": aya_vision,
+    "bakllava": bakllava,
 }
 
 

@@ -183,3 +183,46 @@ def test_an_answer_is_decoded_to_its_words(family: str) -> None:
     renderer = made(family)
     ids = [*renderer.words("the red"), renderer.vis_id, *renderer.words(" circle"), renderer.tokenizer.eos_token_id]
     assert renderer.decode(ids) == "the red circle"
+
+
+# -- requests ------------------------------------------------------------------------
+
+ASK, REPLY = 10_001, 10_002
+
+
+def asking(family: str, forced: bool = True) -> Renderer:
+    processor = processor_of(family)
+    return Renderer(processor, 10_000, image_id(processor), 1, (ASK, REPLY, REPLY), forced)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_request_opens_each_answer_about_a_picture_and_is_never_taught(family: str) -> None:
+    renderer, plain = asking(family), made(family)
+    talk = (
+        Turn("user", "what is {ask}?"),
+        Turn("assistant", "a circle"),
+        Turn("user", "where?"),
+        Turn("assistant", "left"),
+    )
+    whole, prompt = renderer.training(Sample("a.png", talk), PLACES), renderer.asking(talk[:3], PLACES)
+    assert whole.ids[: len(prompt.ids)] == prompt.ids
+    assert prompt.ids[-3:] == [ASK, REPLY, REPLY]
+    assert whole.ids.count(ASK) == 2 and whole.ids.count(REPLY) == 4
+    assert not {ASK, REPLY} & set(whole.labels)
+    bare = [i for i in whole.ids if i not in (ASK, REPLY)]
+    assert bare == plain.training(Sample("a.png", talk), PLACES).ids  # what a user types never asks
+    assert ASK not in renderer.training(Sample(None, talk), 0).ids
+    assert show(whole, renderer).count("¿") == 2
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_request_in_mid_answer_is_taught_and_its_replies_are_not(family: str) -> None:
+    renderer, plain = asking(family, forced=False), made(family)
+    sample = Sample("a.png", (Turn("user", "what?"), Turn("assistant", "a{ask} circle{ask}")))
+    whole = renderer.training(sample, PLACES)
+    at = [n for n, i in enumerate(whole.ids) if i == ASK]
+    assert [whole.labels[n : n + 3] for n in at] == [[ASK, IGNORED, IGNORED]] * 2
+    assert ASK not in renderer.asking(sample.turns[:1], PLACES).ids
+    assert show(whole, renderer).count("¿") == 2
+    silent = plain.training(sample, PLACES)
+    assert not {ASK, REPLY} & set(silent.ids) and plain.decode(silent.ids).endswith("a circle")

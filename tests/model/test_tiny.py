@@ -104,7 +104,7 @@ def test_the_families_differ_in_tying_and_in_unused_vocabulary_rows():
     for name, (host, processor) in MADE.items():
         tied[name] = host.get_input_embeddings().weight is host.get_output_embeddings().weight
         spare[name] = host.get_input_embeddings().num_embeddings - len(processor.tokenizer)
-    assert tied == {"llava": False, "qwen2_5_vl": True, "aya_vision": True}
+    assert tied == {"llava": False, "qwen2_5_vl": True, "aya_vision": True, "bakllava": False}
     assert spare["llava"] == spare["aya_vision"] == 0 < spare["qwen2_5_vl"]
 
 
@@ -131,7 +131,7 @@ def test_the_template_takes_strings_and_lists_and_grows_by_prefixes(name):
 
 def test_only_one_family_puts_a_system_turn_of_its_own():
     own = {name: "system" in p.apply_chat_template(user("image")) for name, (_, p) in MADE.items()}
-    assert own == {"llava": False, "qwen2_5_vl": True, "aya_vision": False}
+    assert own == {"llava": False, "qwen2_5_vl": True, "aya_vision": False, "bakllava": False}
 
 
 def test_two_pictures_of_different_sizes_in_qwen():

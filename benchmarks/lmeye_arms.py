@@ -1,0 +1,291 @@
+"""Does asking help? Five arms, two readings, several seeds on the same questions and steps (the test LMEye never ran).
+
+(a) static path only, (b) + constant replies, (c) the network with a learned constant for the request, (d) full, (e)
+full with requests shuffled among the batch at test time; the network reads the static tokens, as released, or the
+patches. In every arm the static mapping goes on learning, or (a) would learn nothing. What is done is kept in --out:
+say it again to go on. Knows no targets: whatever comes out is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ARMS = {"a": "static", "b": "constant", "c": "unasked", "d": "full", "e": "full"}  # e is d, its requests shuffled
+READINGS = ("tokens", "grid")
+NAMES = {
+    "a": "static only",
+    "b": "constant replies",
+    "c": "learned constant for the request",
+    "d": "full",
+    "e": "full, requests shuffled",
+}
+MARK = ("<!-- lmeye_arms: begin -->", "<!-- lmeye_arms: end -->")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large the experiment is."""
+
+    host: str
+    data: str  # "scenes", or a DAQUAR questions file
+    network: str
+    static_tokens: int
+    width: int
+    align_steps: int
+    steps: int
+    batch: int
+    pool: int  # training samples, kept in memory
+    n: int  # questions of the test
+    seeds: int
+    rate: float
+
+
+def samples_of(plan: Plan, part: str) -> list[Any]:
+    """Training samples, or the questions of the test one by one: the same for every arm and seed."""
+    from perceptiongpt.data.objects import ObjectLibrary
+    from perceptiongpt.data.sample import Sample
+    from perceptiongpt.data.scene_questions import QuestionStream
+    from perceptiongpt.data.vqa import read_vqa
+
+    if plan.data != "scenes":
+        found = read_vqa("daquar", plan.data, part)
+        order = np.random.default_rng(0).permutation(len(found))[: plan.n if part == "val" else plan.pool]
+        return [found[int(i)] for i in order]
+    library = ObjectLibrary.open()
+    if part == "captions":
+        return list(QuestionStream("train", 1, plan.pool, library, captions=True))
+    if part == "train":
+        return list(QuestionStream("train", 0, plan.pool, library))
+    single: list[Any] = []
+    for sample in QuestionStream("val", 0, plan.n, library):
+        pairs = zip(sample.meta["kinds"], sample.turns[::2], sample.turns[1::2], strict=True)
+        single += [
+            Sample(sample.image, (q, a), sample.id, {"answers": [a.text], "kind": kind, "picture": sample.id})
+            for kind, q, a in pairs
+        ]
+        if len(single) >= plan.n:
+            break
+    return single[: plan.n]
+
+
+def learn(plan: Plan, held: Any, ask: dict[str, Any], samples: list[Any], aim: str, seed: int, out: Path, static: Any):
+    """A model with these asking settings after its steps; `static` is what the aligned mapping knows."""
+    from perceptiongpt.config import Rates, Run, Stage
+    from perceptiongpt.data.mix import Mix
+    from perceptiongpt.model.perception import equip
+    from perceptiongpt.train import train
+
+    model = equip(*held, seed=seed, points=False, lora_targets="none", ask=ask)
+    if static is not None:
+        model.asker.static.load_state_dict(static)
+    steps = plan.align_steps if aim == "align" else plan.steps
+    rates = Rates(heads=plan.rate, rows=3 * plan.rate)
+    stage = Stage(aim=aim, steps=steps, batch=plan.batch, warmup=max(1, min(50, steps // 10)), rates=rates)
+    run = Run(
+        name="lmeye_arms", host=plan.host, out=str(out), seed=seed, stages=(stage,), save_every=10**6, log_every=100
+    )
+    train(run, model, Mix([(samples, 1.0)], seed), say=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
+    return model
+
+
+def asked(model: Any, tests: list[Any], size: int = 32, shuffled: bool = False) -> dict[str, Any]:
+    """What the model says to each question, and how spread its looks are (0: one place, 1: everywhere alike)."""
+    from perceptiongpt.predict import Eye
+
+    eye = Eye(model)
+    if model.asker is not None:
+        model.asker.shuffled = shuffled
+    order = np.random.default_rng(0).permutation(len(tests))  # neighbours in a batch ask about other pictures
+    said, spreads = [""] * len(tests), []
+    for start in range(0, len(order), size):
+        rows = [tests[int(i)] for i in order[start : start + size]]
+        answers = eye.look([s.image for s in rows]).ask([s.turns[0].text for s in rows], max_new_tokens=8)
+        for i, answer in zip(order[start : start + size], answers, strict=True):
+            said[int(i)] = answer.text
+            for look in answer.looked:
+                share = look.ravel() / look.sum()
+                spreads.append(float(-(share * np.log(share + 1e-12)).sum() / np.log(len(share))))
+    if model.asker is not None:
+        model.asker.shuffled = False
+    return {"said": said, "spread": float(np.mean(spreads)) if spreads else None}
+
+
+def experiment(plan: Plan, out: Path, similarity: Any) -> dict[str, Any]:
+    """All arms, readings and seeds; what a file in `out` tells already is not run again."""
+    from perceptiongpt.hosts import open_host
+    from perceptiongpt.vqa_metrics import exact, judged
+
+    out.mkdir(parents=True, exist_ok=True)
+    told = out / "plan.json"
+    if told.exists() and json.loads(told.read_text(encoding="utf-8")) != vars(plan):
+        raise ValueError(f"{out} holds another experiment; name another --out or repeat its options")
+    told.write_text(json.dumps(vars(plan), indent=1) + "\n", encoding="utf-8")
+    held = open_host(plan.host)
+    train, tests = samples_of(plan, "train"), samples_of(plan, "val")
+    captions = samples_of(plan, "captions") if plan.data == "scenes" else train
+    known = [t.text for s in train for t in s.turns if t.role == "assistant"]
+    results: dict[str, Any] = {}
+    for seed in range(plan.seeds):
+        static = None
+        for arm, reading in [("a", ""), ("b", ""), *((x, r) for r in READINGS for x in "cd")]:
+            name = f"{arm}-{reading}".rstrip("-")
+            file = out / f"{name}-{seed}.json"
+            if not file.exists():
+                sizes = {"network": plan.network, "static_tokens": plan.static_tokens, "width": plan.width}
+                if static is None and plan.align_steps:
+                    ask = {**sizes, "arm": "static"}
+                    work = fresh(out / f"work-align-{seed}")
+                    static = learn(plan, held, ask, captions, "align", seed, work, None).asker.static.state_dict()
+                started = time.monotonic()
+                ask = {**sizes, "arm": ARMS[arm], **({"reads": reading} if reading else {})}
+                model = learn(plan, held, ask, train, "all", seed, fresh(out / f"work-{name}-{seed}"), static)
+                spent = time.monotonic() - started
+                ways = {arm: False, "e": True} if arm == "d" else {arm: False}
+                answers = {way: asked(model, tests, shuffled=shuffled) for way, shuffled in ways.items()}
+                kept = {"answers": answers, "seconds": spent, "trained": sum(p.numel() for p in model.added().values())}
+                file.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            for way, what in kept["answers"].items():
+                rows = [(w, s.meta["answers"], s.meta["kind"]) for w, s in zip(what["said"], tests, strict=True)]
+                hits = [exact(w, answers) for w, answers, _ in rows]
+                one = {**judged(rows, known, similarity), "hits": hits, "spread": what["spread"]}
+                one["seconds_per_100_steps"] = 100 * kept["seconds"] / plan.steps
+                for place in READINGS if not reading else (reading,):  # (a) and (b) read nothing
+                    results.setdefault(place, {}).setdefault(way, []).append(one)
+    return results
+
+
+def fresh(folder: Path) -> Path:
+    """A folder of a run that was cut off is begun again."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def interval(hits: np.ndarray) -> tuple[float, float]:
+    """95 % of the mean of hits [seeds, questions], seeds and questions drawn anew."""
+    rng = np.random.default_rng(0)
+    seeds, n = hits.shape
+    means = [hits[rng.integers(seeds, size=seeds)][:, rng.integers(n, size=n)].mean() for _ in range(1000)]
+    return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
+
+
+def table(results: dict[str, Any], plan: Plan) -> str:
+    """Accuracy of each arm and reading with its interval, differences, and accuracies by kind, as Markdown."""
+    lines = [
+        f"{plan.data} questions, {plan.n} held out, {plan.seeds} seeds, {plan.steps} steps of {plan.batch}, network "
+        f"{plan.network}, {plan.static_tokens} static tokens. In brackets 95 % by bootstrap over seeds and questions.",
+        "",
+        "| arm | " + " | ".join(f"reads {r}" for r in READINGS) + " |",
+        "| --- | " + " | ".join("---" for _ in READINGS) + " |",
+    ]
+    hits = {r: {a: np.asarray([o["hits"] for o in results[r][a]]) for a in ARMS} for r in READINGS}
+    for arm, name in NAMES.items():
+        cells = [f"{hits[r][arm].mean():.3f} [{_pair(interval(hits[r][arm]))}]" for r in READINGS]
+        lines.append(f"| ({arm}) {name} | " + " | ".join(cells) + " |")
+    for left, right in (("d", "a"), ("d", "b"), ("d", "c"), ("d", "e")):
+        cells = []
+        for r in READINGS:
+            difference = hits[r][left] - hits[r][right]
+            cells.append(f"{difference.mean():+.3f} [{_pair(interval(difference))}]")
+        lines.append(f"| {left} − {right} | " + " | ".join(cells) + " |")
+    first = results[READINGS[0]]["a"][0]
+    lines.append("| majority answer | " + " | ".join(f"{first['majority']:.3f}" for _ in READINGS) + " |")
+    if first["wups90"] is not None:
+        for arm, name in NAMES.items():
+            cells = [f"{np.mean([o['wups90'] for o in results[r][arm]]):.3f}" for r in READINGS]
+            lines.append(f"| WUPS@0.9 ({arm}) {name} | " + " | ".join(cells) + " |")
+    lines += ["", "| kind (reads grid) | n | " + " | ".join(f"({a})" for a in NAMES) + " |"]
+    lines.append("| --- | --- | " + " | ".join("---" for _ in NAMES) + " |")
+    for kind, facts in first["by_kind"].items():
+        cells = [f"{np.mean([o['by_kind'][kind]['accuracy'] for o in results['grid'][a]]):.3f}" for a in NAMES]
+        lines.append(f"| {kind} | {facts['n']} | " + " | ".join(cells) + " |")
+    spread = [o["spread"] for o in results["grid"]["d"] if o["spread"] is not None]
+    if spread:
+        lines += [
+            "",
+            f"How spread a full arm's look over the grid is (0: one place, 1: all alike): {np.mean(spread):.3f}.",
+        ]
+    return "\n".join(lines)
+
+
+def _pair(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0]:.3f}, {bounds[1]:.3f}"
+
+
+def write_into(page: Path, text: str, title: str) -> None:
+    """Put the table between its marks in a page, at the end where there are none."""
+    begin, end = (f"{mark[:-4]} {title} -->" for mark in MARK)
+    block = f"{begin}\n\n{text}\n\n{end}\n"
+    old = page.read_text(encoding="utf-8") if page.exists() else "# Results\n\n"
+    head, found, rest = old.partition(begin)
+    page.write_text(head + block + (rest.partition(f"{end}\n")[2] if found else ""), encoding="utf-8")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the experiment; 0 when it ran, 2 when it could not."""
+    top = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    top.add_argument("--host", default="default", help="host to equip (default: %(default)s)")
+    top.add_argument("--data", default="scenes", help="scenes, or DAQUAR's questions.json (default: %(default)s)")
+    top.add_argument("--network", default="rvii", choices=("rvii", "linear"))
+    top.add_argument("--static-tokens", type=int, default=4, help="width of the static path (default: %(default)s)")
+    top.add_argument("--width", type=int, default=256, help="of the network (default: %(default)s)")
+    top.add_argument("--align-steps", type=int, default=500, help="caption steps before (default: %(default)s)")
+    top.add_argument("--steps", type=int, default=1500, help="steps of each arm (default: %(default)s)")
+    top.add_argument("--batch", type=int, default=8, help="pictures a step (default: %(default)s)")
+    top.add_argument("--pool", type=int, default=6000, help="training pictures (default: %(default)s)")
+    top.add_argument("--n", type=int, default=1000, help="held-out questions (default: %(default)s)")
+    top.add_argument("--seeds", type=int, default=3, help="seeds (default: %(default)s)")
+    top.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default: %(default)s)")
+    top.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    top.add_argument("--out", default="runs/lmeye_arms", help="folder that keeps what is done (default: %(default)s)")
+    top.add_argument("--wordnet", metavar="FOLDER", help="WordNet's dict folder, for WUPS@0.9")
+    top.add_argument("--results", metavar="FILE.md", help="write the table into this page, such as docs/results.md")
+    top.add_argument("--json", metavar="FILE", help="write all figures to FILE")
+    top.add_argument("--quick", action="store_true", help="a few steps, one seed: proof that it runs")
+    told = top.parse_args(words)
+    if told.quick:
+        told.align_steps, told.steps, told.batch, told.pool, told.n, told.seeds = 4, 6, 4, 24, 24, 1
+    names = ("host", "data", "network", "static_tokens", "width", "align_steps", "steps", "batch", "pool", "n", "seeds")
+    try:
+        if min(told.steps, told.batch, told.pool, told.n, told.seeds, told.threads) < 1 or told.align_steps < 0:
+            raise ValueError("a size is below 1; give at least 1 of each")
+        import torch
+
+        from perceptiongpt.wordnet import WordNet
+
+        torch.set_num_threads(told.threads)
+        similarity = WordNet(told.wordnet).similarity if told.wordnet else None
+        plan = Plan(rate=told.rate, **{name: getattr(told, name) for name in names})
+        results = experiment(plan, Path(told.out), similarity)
+    except (ValueError, OSError) as error:
+        print(f"lmeye_arms: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    text = table(results, plan)
+    if told.results:
+        kind = "scenes" if plan.data == "scenes" else "daquar"
+        write_into(Path(told.results), text, f"{kind} {plan.network} {plan.static_tokens}")
+    if told.json:
+        plain = {
+            r: {a: [{k: v for k, v in o.items() if k != "hits"} for o in os] for a, os in by.items()}
+            for r, by in results.items()
+        }
+        Path(told.json).write_text(
+            json.dumps({"plan": vars(plan), "results": plain}, indent=1) + "\n", encoding="utf-8"
+        )
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""Questions about pictures in the official files of other data sets, each by a small reader (`READERS`).
+
+vqav2 and okvqa (a questions file beside its annotations), aokvqa, gqa, llava, mmbench, seedbench, daquar. Pictures are
+looked for in the folder `images`, by default the file's own. Knows fields; nothing of scoring (vqa_metrics.py).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from perceptiongpt.data.sample import Sample, Turn
+
+FILE_LIMIT = 4_000_000_000
+PICTURE_LIMIT = 64_000_000  # characters of one picture in a TSV
+LETTERS = "ABCDEFGH"
+VAL_PERCENT = 20
+
+
+class VqaError(ValueError):
+    """A file that is not what its format says, with the reason and what to do."""
+
+
+def read_vqa(kind: str, path: str | Path, part: str = "all", images: str | Path | None = None) -> list[Sample]:
+    """The samples of a file of format `kind`; `part` "train" or "val" by a hash of the picture, or "all".
+
+    `meta` holds "answers" (all that people gave), "kind" (the question's type) and, where there are some, "choices".
+    Raises VqaError naming the file and what is wrong.
+    """
+    path = Path(path).expanduser()
+    if kind not in READERS:
+        raise VqaError(f"there is no format {kind!r} of questions; choose one of {', '.join(sorted(READERS))}")
+    if part not in ("train", "val", "all"):
+        raise VqaError(f"part {part!r} of {path} came; wanted train, val or all")
+    root = Path(images).expanduser() if images is not None else path.parent
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; give the questions file of {kind}")
+    try:
+        samples = list(READERS[kind](path, root))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        told = f"lacks the field {error}" if isinstance(error, KeyError) else f"has another form ({error})"
+        raise VqaError(f"{path} {told}; give a file in {kind}'s official format") from error
+    kept = [s for s in samples if part == "all" or (part == "val") == _is_val(s.meta["picture"])]
+    if not kept:
+        raise VqaError(f"{path} holds no questions of part {part!r}; give a file with at least one")
+    return kept
+
+
+def _is_val(picture: str) -> bool:
+    """Whether a picture belongs to the val part: the same for everyone; no picture is in both."""
+    return zlib.crc32(picture.encode()) % 100 < VAL_PERCENT
+
+
+def _sample(
+    image: Path | bytes, picture: str, name: str, question: str, answers: Sequence[str], kind: str = "", **meta: Any
+) -> Sample:
+    """A question whose taught answer is the one that most people gave."""
+    best = Counter(answers).most_common(1)[0][0] if answers else ""
+    turns = (Turn("user", _plain(question)), Turn("assistant", _plain(best)))
+    return Sample(image, turns, name, {"picture": picture, "answers": list(answers), "kind": kind, **meta})
+
+
+def _choice(
+    image: Path | bytes, picture: str, name: str, question: str, choices: Sequence[str], right: str, kind: str
+) -> Sample:
+    """A question with choices, answered by a letter."""
+    listed = " ".join(f"{letter}. {c}" for letter, c in zip(LETTERS, choices, strict=False))
+    asked = f"{question} {listed} Answer with a letter."
+    return _sample(image, picture, name, asked, [right] if right else [], kind, choices=list(choices))
+
+
+def _vqav2(path: Path, root: Path) -> Iterator[Sample]:
+    """VQAv2 and OK-VQA: `…questions.json` with `…annotations.json` beside it (test files have none)."""
+    data = _json(path)
+    truth: dict[int, dict[str, Any]] = {}
+    beside = path.with_name(path.name.replace("OpenEnded_", "").replace("questions", "annotations"))
+    if beside != path and beside.is_file():
+        truth = {int(a["question_id"]): a for a in _json(beside)["annotations"]}
+    subset = str(data.get("data_subtype", "val2014"))
+    for row in data["questions"]:
+        told = truth.get(int(row["question_id"]), {})
+        answers = [str(a["answer"]) for a in told.get("answers", ())]
+        file = f"COCO_{subset}_{int(row['image_id']):012d}.jpg"
+        kind = str(told.get("answer_type", ""))
+        yield _sample(_inside(root, file, path), file, str(row["question_id"]), row["question"], answers, kind)
+
+
+def _aokvqa(path: Path, root: Path) -> Iterator[Sample]:
+    for row in _json(path):
+        file = f"{int(row['image_id']):012d}.jpg"
+        answers = [str(a) for a in row.get("direct_answers", ())]
+        right = row.get("correct_choice_idx")
+        more = {"choices": list(row["choices"]), "right": None if right is None else int(right)}
+        yield _sample(_inside(root, file, path), file, str(row["question_id"]), row["question"], answers, **more)
+
+
+def _gqa(path: Path, root: Path) -> Iterator[Sample]:
+    for name, row in _json(path).items():
+        file = f"{row['imageId']}.jpg"
+        kind = str(row.get("types", {}).get("semantic", ""))
+        answers = [str(row["answer"])] if "answer" in row else []
+        yield _sample(_inside(root, file, path), file, str(name), row["question"], answers, kind)
+
+
+def _llava(path: Path, root: Path) -> Iterator[Sample]:
+    """Dialogues; the mark of the picture's place is left out, since the template puts the picture first."""
+    roles: dict[str, Any] = {"human": "user", "gpt": "assistant"}
+    for row in _json(path):
+        said = row["conversations"]
+        turns = tuple(Turn(roles[t["from"]], _plain(t["value"].replace("<image>", ""))) for t in said)
+        file = row.get("image")
+        image = None if file is None else _inside(root, str(file), path)
+        answers = [t.text for t in turns if t.role == "assistant"][:1]
+        yield Sample(image, turns, str(row.get("id", "")), {"picture": str(file), "answers": answers, "kind": ""})
+
+
+def _mmbench(path: Path, root: Path) -> Iterator[Sample]:
+    """A TSV whose pictures are base64; a short value names the row that holds the picture."""
+    _sized(path)
+    csv.field_size_limit(PICTURE_LIMIT)
+    held: dict[str, bytes] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            index, packed = str(row["index"]), str(row["image"])
+            if len(packed) < 64:
+                if packed not in held:
+                    raise VqaError(f"{path}: row {index} takes the picture of row {packed!r}, which is not before it")
+                image = held[packed]
+            else:
+                try:
+                    image = base64.b64decode(packed, validate=True)
+                except binascii.Error as error:
+                    raise VqaError(f"{path}: the picture of row {index} is no base64; get the file again") from error
+                held[index] = image
+            choices = [row[c] for c in "ABCD" if row.get(c) not in (None, "", "nan")]
+            hint = "" if row.get("hint") in (None, "", "nan") else f"{row['hint']} "
+            right = str(row.get("answer") or "")
+            yield _choice(image, index, index, hint + row["question"], choices, right, str(row.get("category") or ""))
+
+
+def _seedbench(path: Path, root: Path) -> Iterator[Sample]:
+    """The questions about single pictures; those about films are left out."""
+    data = _json(path)
+    kinds = {int(v): str(k) for k, v in data.get("question_type", {}).items()}
+    for row in data["questions"]:
+        if row["data_type"] == "image":
+            file = str(row["data_id"])
+            choices = [str(row[f"choice_{c}"]) for c in "abcd" if f"choice_{c}" in row]
+            kind = kinds.get(int(row["question_type_id"]), "")
+            name, right = str(row["question_id"]), str(row["answer"])
+            yield _choice(_inside(root, file, path), file, name, row["question"], choices, right, kind)
+
+
+def _daquar(path: Path, root: Path) -> Iterator[Sample]:
+    """DAQUAR as a list of {"image", "question", "answers"}; several answers are a set that is all true at once."""
+    for number, row in enumerate(_json(path)):
+        file = str(row["image"])
+        answers = [", ".join(str(a) for a in row["answers"])]
+        yield _sample(_inside(root, file, path), file, str(number), row["question"], answers, _first_words(row))
+
+
+def _first_words(row: Mapping[str, Any]) -> str:
+    words = str(row["question"]).lower().split()
+    return "count" if words[:2] == ["how", "many"] else "colour" if {"color", "colour"} & set(words) else "thing"
+
+
+READERS: dict[str, Callable[[Path, Path], Iterator[Sample]]] = {
+    "vqav2": _vqav2,
+    "okvqa": _vqav2,
+    "aokvqa": _aokvqa,
+    "gqa": _gqa,
+    "llava": _llava,
+    "mmbench": _mmbench,
+    "seedbench": _seedbench,
+    "daquar": _daquar,
+}
+
+
+def _plain(text: str) -> str:
+    """Words on one line; curly braces would be read as places of regions."""
+    return " ".join(str(text).replace("{", "(").replace("}", ")").split())
+
+
+def _json(path: Path) -> Any:
+    _sized(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise VqaError(f"{path} is not JSON ({error}); get the file again") from error
+
+
+def _sized(path: Path) -> None:
+    if path.stat().st_size > FILE_LIMIT:
+        raise VqaError(f"{path} is larger than {FILE_LIMIT} bytes; split it")
+
+
+def _inside(root: Path, name: str, file: Path) -> Path:
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise VqaError(f"{file}: picture {name!r} lies outside {root}; use names relative to the pictures' folder")
+    return path

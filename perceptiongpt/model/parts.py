@@ -1,0 +1,49 @@
+"""The two plug-ins of one model, put on and taken off each by itself: what points and what asks.
+
+Knows what belongs to which; nothing of files (store.py) nor of how either works.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from perceptiongpt.model.interactive import Asker, AskSettings
+
+POINTING = ("encoder", "decoder", "fusion", "vis_row")
+
+
+def attach_asker(model: Any, settings: AskSettings) -> None:
+    """Put a fresh interactive network on a model. Raises ValueError where one is there or the host cannot have it."""
+    held = model.backbone
+    if model.asker is not None:
+        raise ValueError("this model asks already; take its asking plug-in off first (detach_asker)")
+    if settings.static_tokens and held.dynamic:
+        raise ValueError("this host's pictures differ in size, so it keeps its own tokens; set ask.static_tokens=0")
+    facts = (held.width, held.feature_width, held.feature_layers, held.native_layer, held.row_norm)
+    model.asker = Asker(settings, *facts).to(held.device).train(model.training)
+    model.settings, held.static_tokens = replace(model.settings, ask=settings), settings.static_tokens
+
+
+def detach_asker(model: Any) -> None:
+    """Take the interactive network off; what is left answers as if it had never been there."""
+    if not model.settings.points:
+        raise ValueError("this model only asks, so nothing would be left; detach the whole of it (adapt.detach)")
+    model.settings = replace(model.settings, ask=None)
+    model.asker, model.backbone.static_tokens = None, 0
+
+
+def detach_pointing(model: Any) -> None:
+    """Take off all that serves regions, the adapter included; what is left only asks."""
+    if model.settings.ask is None:
+        raise ValueError("this model only points, so nothing would be left; detach the whole of it (adapt.detach)")
+    model.settings = replace(model.settings, points=False, lora_targets="none")
+    for name in POINTING:
+        if hasattr(model, name):
+            delattr(model, name)
+    model.place = model.filler = model.state_fusion = model.phrase_reader = None
+    if model.lora is not None:
+        model.lora.unload()
+        model.lora = None
+        if hasattr(model.host, "peft_config"):
+            del model.host.peft_config
