@@ -98,7 +98,7 @@ class Asker(nn.Module):
         if s.arm == "constant":
             return
         on_grid = s.reads == "grid"
-        self.fusion = LayerFusion(*fused) if on_grid else None
+        self.fusion = LayerFusion(fused[0], [fused[1]]) if on_grid else None
         self.gate = nn.Parameter(torch.zeros(width))  # fresh, the replies do not depend on the picture
         source = feature_width if on_grid else width
         self.network = NETWORKS[s.network](source, width, s.width, s.depth, s.replies, pooled=not on_grid)
@@ -154,7 +154,7 @@ class StaticMapping(nn.Module):
     def __init__(self, tokens: int, feature_width: int, width: int, fused: tuple[int, int]) -> None:
         super().__init__()
         self.side, self.width = round(tokens**0.5), width
-        self.fusion = LayerFusion(*fused)
+        self.fusion = LayerFusion(fused[0], [fused[1]])
         self.map = nn.Linear(feature_width + 4 * BANDS, width)
 
     def forward(self, layers: tuple[Tensor, ...]) -> Tensor:

@@ -22,13 +22,10 @@ from perceptiongpt.model.align import (
     named_masks,
     naming_loss,
 )
+from perceptiongpt.model.tiny import FAMILIES
 
 Make = Callable[..., Any]
-PROJECTOR = {
-    "llava": "model.multi_modal_projector",
-    "qwen2_5_vl": "model.visual.merger",
-    "aya_vision": "model.multi_modal_projector",
-}
+PROJECTOR = dict.fromkeys(FAMILIES, "model.multi_modal_projector") | {"qwen2_5_vl": "model.visual.merger"}
 HALVES = [np.zeros((32, 32), bool) for _ in range(2)]
 HALVES[0][:, :16] = HALVES[1][:, 16:] = True
 
