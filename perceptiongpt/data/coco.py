@@ -1,7 +1,7 @@
 """COCO's official JSON, read and written: instances, captions, and the things of panoptic files.
 
-Knows the format's fields and where its pictures usually lie. Annotation of classes is exhaustive: what isn't there may be
-asked for, too.
+Knows the format's fields and where its pictures usually lie. Annotation of classes is exhaustive: what isn't there
+may be asked for, too.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from perceptiongpt.data.picture import BROKEN
 from perceptiongpt.data.record import Fault, Record, Say, Thing
 
 WHAT = "a COCO file with images, annotations and categories"
+# Pictures of some files say in `masks` that not every class was looked for in them: nothing else may be called absent.
+LOOKED_FOR = {"persons only": ["person"], "unannotated": []}
 
 
 def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Fault]:
@@ -93,7 +95,10 @@ def _record(
             things.append(thing(a, classes, a.get("segmentation")))
     image = below(pictures, row["file_name"], where)
     size = (int(row["width"]), int(row["height"]))
-    return Record(image, where, str(row["id"]), size, tuple(things), captions=tuple(captions), known=known)
+    known = LOOKED_FOR.get(str(row.get("masks")), known)
+    return Record(
+        image, where, str(row["id"]), size, tuple(things), captions=tuple(captions), known=known, id=str(row["id"])
+    )
 
 
 def thing(a: dict[str, Any], classes: dict[int, str], shape: Any, of: Any = None) -> Thing:
@@ -102,7 +107,9 @@ def thing(a: dict[str, Any], classes: dict[int, str], shape: Any, of: Any = None
     number = f"annotation {a['id']}" if of is None else f"annotation {of} segment {a['id']}"
     xywh = numbers(a.get("bbox"), 4)
     box = None if xywh is None else (xywh[0], xywh[1], xywh[0] + xywh[2], xywh[1] + xywh[3])
-    return Thing(box, shape if shape is not None and len_of(shape) else None, name, None, bool(a.get("iscrowd")), number)
+    return Thing(
+        box, shape if shape is not None and len_of(shape) else None, name, None, bool(a.get("iscrowd")), number
+    )
 
 
 def len_of(shape: Any) -> int:

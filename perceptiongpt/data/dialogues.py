@@ -1,7 +1,7 @@
 """Records as dialogues: which of what is known about a picture is asked for, in which words; the same for every format.
 
-Knows the tasks: find a class or an expression (boxes and masks where they are known), what isn't there, describe a shown
-region, caption with and without regions, talk as it stands. Knows nothing of files.
+Knows the tasks: find a class or an expression (boxes and masks where they are known), what isn't there, describe a
+shown region, caption with and without regions, talk as it stands. Knows nothing of files.
 """
 
 from __future__ import annotations
@@ -142,9 +142,7 @@ def _descriptions(
     told = [(i, "describe", phrases.answer_told(words(text))) for i, text in record.told if words(text)]
     told += [(p[0], "describe", phrases.answer_told(words(t))) for t, p in record.phrases if len(p) == 1 and words(t)]
     if not told:
-        told = [
-            (i, "what", phrases.answer_name(t.name)) for i, t in enumerate(record.things) if t.name and not t.crowd
-        ]
+        told = [(i, "what", phrases.answer_name(t.name)) for i, t in enumerate(record.things) if t.name and not t.crowd]
     turns = []
     for i in rng.permutation(len(told))[: 2 if record.told else 1]:
         thing, task, answer = told[int(i)]
@@ -155,10 +153,12 @@ def _descriptions(
 
 
 def _captions(record: Record, regions: Sequence[Region | None], rng: np.random.Generator) -> list[tuple[Turn, Turn]]:
-    if not record.captions:
+    if not any(text for text, _ in record.captions):
         return []
     text, places = record.captions[int(rng.integers(len(record.captions)))]
     found = _all(regions, places)
     if not places or found is None or rng.random() < 0.3:
-        return [(Turn("user", phrases.ask("caption", rng)), Turn("assistant", " ".join(PLACE.sub("", text).split())))]
-    return [(Turn("user", phrases.ask("grounded", rng)), Turn("assistant", text, found))]
+        return [
+            (Turn("user", phrases.ask("caption", rng)), Turn("assistant", phrases.answer_told(PLACE.sub("", text))))
+        ]
+    return [(Turn("user", phrases.ask("grounded", rng)), Turn("assistant", text[:1].upper() + text[1:], found))]

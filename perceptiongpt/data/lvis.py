@@ -18,7 +18,7 @@ WHAT = "an LVIS file such as lvis_v1_train.json"
 
 
 def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Fault]:
-    """The pictures of an LVIS file; they lie in COCO's folders (train2017 …), as the last two words of their address say."""
+    """The pictures of an LVIS file; they lie in COCO's folders, as the end of their address says."""
     data = read_json(path, WHAT, compact)
     try:
         classes = {int(c["id"]): words(c["name"].replace("_", " ")) for c in data["categories"]}
@@ -40,6 +40,7 @@ def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Faul
                 things,
                 known=sorted(absent | {t.name for t in things if t.name}),
                 partly=partly,
+                id=str(row["id"]),
             )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} lacks the field or category {error}; give {WHAT}") from error

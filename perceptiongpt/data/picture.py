@@ -55,7 +55,9 @@ def open_picture(
     raise PictureError(f"{type(source).__name__} is no picture; give a path, bytes, a PIL image or an array")
 
 
-def picture_size(source: str | Path | Image.Image | np.ndarray | bytes | Callable[[], Image.Image] | None) -> tuple[int, int]:
+def picture_size(
+    source: str | Path | Image.Image | np.ndarray | bytes | Callable[[], Image.Image] | None,
+) -> tuple[int, int]:
     """(width, height) of a picture as `open_picture` would turn it; of a file only the head is read.
 
     Raises PictureError for what is no picture.

@@ -27,7 +27,11 @@ PLAIN = (
 
 
 class _Plain(pickle._Unpickler):  # the one in Python: its instructions can be taken away, its memo is no array
-    dispatch = {code: deed for code, deed in pickle._Unpickler.dispatch.items() if code in {getattr(pickle, n)[0] for n in PLAIN}}
+    dispatch = {
+        code: deed
+        for code, deed in pickle._Unpickler.dispatch.items()
+        if code in {getattr(pickle, n)[0] for n in PLAIN}
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it names {module}.{name}")
@@ -53,7 +57,9 @@ def read_plain_pickle(path: Path) -> Any:
             raise ValueError(f"{path} is no pickle of plain values ({said}); it may be hostile, get it anew") from error
         except (
             *(pickle.UnpicklingError, EOFError, IndexError, ValueError, TypeError, AttributeError, OverflowError),
-            *(MemoryError, struct.error, pickle._Stop),
+            *(MemoryError, struct.error),
         ) as error:
-            raise ValueError(f"{path} is no pickle of plain values ({error}); it may be hostile, get it anew") from error
+            raise ValueError(
+                f"{path} is no pickle of plain values ({error}); it may be hostile, get it anew"
+            ) from error
     raise ValueError(f"{path} is no pickle of plain values; get it anew")

@@ -92,10 +92,11 @@ class Thing:
 class Record:
     """What is known of one picture.
 
-    `key`: the picture's name, the same in every record about it. `phrases`: an expression and the things that it means,
-    none for what isn't there. `told`: descriptions of one thing each, which need not mean it alone. `captions`: a text with
-    places {0} … and their things. `talk`: a dialogue as it stands: (role, text with places, their things). `known`: the
-    names that were looked for, so that one which no thing has is absent; `partly`: those of which there may be more.
+    `key`: the picture's name, the same in every record about it; `id`: the record's own. `phrases`: an expression and
+    the things that it means, none for what isn't there. `told`: descriptions of one thing each, which need not mean it
+    alone. `captions`: a text with places {0} … and their things. `talk`: a dialogue as it stands: (role, text with
+    places, their things). `known`: the names that were looked for, so that one which no thing has is absent; `partly`:
+    those of which there may be more.
     """
 
     image: Picture | None
@@ -109,6 +110,7 @@ class Record:
     talk: tuple[tuple[str, str, Places], ...] = ()
     known: Sequence[str] = ()
     partly: frozenset[str] = frozenset()
+    id: str = ""
 
     def size(self) -> tuple[int, int]:
         """(width, height): as the file says, else as the picture's head says; PictureError for no picture."""

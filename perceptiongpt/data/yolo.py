@@ -29,7 +29,9 @@ def read(path: Path, part: str = "train", say: Say = print) -> Iterator[Record |
     file = path / "data.yaml" if path.is_dir() else path
     told = _yaml(file)
     names = told.get("names")
-    listed = names if isinstance(names, list) else [names[k] for k in sorted(names)] if isinstance(names, dict) else None
+    listed = (
+        names if isinstance(names, list) else [names[k] for k in sorted(names)] if isinstance(names, dict) else None
+    )
     if not listed:
         raise ValueError(f"{file} names no classes; write `names:` with one for each")
     if part not in told:
@@ -128,12 +130,12 @@ def write(folder: Path, records: Iterable[Record], outlines: bool = False) -> No
             lines.append(" ".join([str(label), *(f"{v:.10g}" for v in shares.ravel().tolist())]))
         image = Path(str(record.image))
         (folder / "labels" / image.name).with_suffix(".txt").write_text("".join(f"{line}\n" for line in lines))
-    told = {"train": "images", "val": "images", "names": list(names)}
+    told = {"train": "images", "names": list(names)}
     (folder / "data.yaml").write_text(yaml.safe_dump(told, allow_unicode=True), encoding="utf-8")
 
 
 def _one_outline(polygons: list[list[float]]) -> np.ndarray:
-    """Several polygons as one [K, 2]: ways of no width, along rows and columns, lead from the first to each and back."""
+    """Several polygons as one [K, 2]: ways of no width, along rows and columns, lead to each and back."""
     pieces = [np.asarray(p).reshape(-1, 2) for p in polygons]
     start = pieces[0][0]
     out = [pieces[0], start[None]]
