@@ -111,7 +111,7 @@ def data_show(told: Namespace) -> None:
 
 
 def data_check(told: Namespace) -> int:
-    """data check PATH: every finding with its place, a summary, samples as the model sees them; 1 if anything is wrong."""
+    """data check PATH: findings with their places, a summary, samples as the model sees them; 1 if any is wrong."""
     import numpy as np
 
     from perceptiongpt.data.check import check
@@ -171,7 +171,7 @@ def data_convert(told: Namespace) -> None:
 
 
 def _drawing(name: str | None) -> tuple[Any, Any, str]:
-    """(renderer, eye, name) of a host: the one named, else the default one where it has been fetched, else a tiny one."""
+    """(renderer, eye, name) of a host: the one named, else the default one where it is fetched, else a tiny one."""
     from perceptiongpt.data.render import Renderer
     from perceptiongpt.hosts import HostMissingError, open_host
     from perceptiongpt.model.backbone import Backbone

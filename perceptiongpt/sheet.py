@@ -1,4 +1,4 @@
-"""Samples as the model will see them, on one sheet: the picture on its canvas, regions, the rendered text, what is taught.
+"""Samples as the model will see them, on one sheet: picture on canvas, regions, rendered text, what is taught.
 
 Knows a renderer and how a host sees pictures (`collate.Eye`). Knows nothing of files nor of weights.
 """

@@ -123,6 +123,7 @@ def _row(value: dict[str, Any]) -> Row:
         return Row("shikra", image, [], "pixels", (words(value["expression"]), (box, None)))
     said = _said(value)
     text = "\n".join(t for _, t, _ in said)
+    take: Callable[[re.Match[str]], str | list[Found]]
     if "img_path" in value or "<boxes>" in text or any(seq for *_, seq in said):
         boxes = value.get("boxes") or value.get("target", {}).get("boxes", [])
         dialect, take, reading = "shikra", _shikra(boxes, [s for *_, seq in said for s in seq or []]), "pixels"
@@ -269,8 +270,8 @@ def record_of(where: str, row: Row | dict[str, Any], image: Picture | None, read
     things = []
     for number, (values, name) in enumerate(found, 1):
         pixels = to_pixels(values, reading, size or (1, 1))
-        at = {"box": pixels} if len(pixels) == 4 else {"point": pixels}
-        things.append(Thing(**at, name=name, id=f"region {number}"))  # type: ignore[arg-type]
+        at: dict[str, Any] = {"box": pixels} if len(pixels) == 4 else {"point": pixels}
+        things.append(Thing(**at, name=name, id=f"region {number}"))
     talk, first = [], 0
     for role, text, boxes in row.turns:
         talk.append((role, text, tuple(range(first, first + len(boxes)))))

@@ -117,7 +117,7 @@ def _merged(records: Iterable[Record]) -> Iterator[Record]:
     for record in records:
         if record.image is None:
             continue
-        first, things = by_picture.setdefault(Path(str(record.image)), (record, {}))
+        things = by_picture.setdefault(Path(str(record.image)), (record, {}))[1]
         for thing in _named(record):
             if thing.name:
                 rounded = None if thing.box is None else tuple(round(v, 3) for v in thing.box)

@@ -27,7 +27,7 @@ def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Faul
         for row in read_json(file, "Visual Genome's region_descriptions.json"):
             number = int(row["id"])
             things: list[Thing] = []
-                told: list[tuple[int, str]] = []
+            told: list[tuple[int, str]] = []
             for region in row["regions"]:
                 xywh = numbers([region[key] for key in ("x", "y", "width", "height")], 4)
                 box = None if xywh is None else (xywh[0], xywh[1], xywh[0] + xywh[2], xywh[1] + xywh[3])

@@ -26,12 +26,11 @@ PLAIN = (
 )
 
 
+_DEEDS = {getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in PLAIN}
+
+
 class _Plain(pickle._Unpickler):  # the one in Python: its instructions can be taken away, its memo is no array
-    dispatch = {
-        code: deed
-        for code, deed in pickle._Unpickler.dispatch.items()
-        if code in {getattr(pickle, n)[0] for n in PLAIN}
-    }
+    dispatch = _DEEDS
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it names {module}.{name}")
