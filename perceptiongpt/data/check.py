@@ -180,8 +180,9 @@ def _tasks(record: Record) -> Iterator[str]:
             )
         return
     if record.known:
-        yield from ["a class to find"] * len({t.name for t in record.things if t.name and not t.crowd})
-        yield "a class that is absent"
+        names = {t.name for t in record.things if t.name}
+        yield from ["a class to find"] * len(names)
+        yield from ["a class that is absent"] * (not names.issuperset(record.known))
     yield from (
         "an expression to find" if places else "an expression that means nothing here" for _, places in record.phrases
     )

@@ -50,7 +50,7 @@ def _caption(line: str, place: dict[str, list[int]]) -> tuple[str, tuple[int, ..
     found: list[int] = []
     text, end = "", 0
     for m in PHRASE.finditer(line):
-        text += words(line[end : m.start()]) + " " + words(m[3])
+        text += " " + words(line[end : m.start()]) + " " + words(m[3])
         for thing in place.get(m[1], []):
             text += f"{{{len(found)}}}"
             found.append(thing)

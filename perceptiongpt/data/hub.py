@@ -48,7 +48,7 @@ def read(path: Path, part: str = "train", say: Say = print) -> Iterator[Record |
         ]
         key = str(row.get("image_id", row.get("id", i)))
         picture = partial(_picture, rows, column, i)
-        yield Record(picture, where, key, size, tuple(things), known=names, id=key)  # type: ignore[arg-type]
+        yield Record(picture, where, key, size, tuple(things), known=names, id=key)
 
 
 def _open(path: Path, part: str) -> Any:

@@ -104,7 +104,7 @@ def _read_one(picture: Path, known: list[str]) -> Iterator[Record | Fault]:
             (cx, cy), (w, h) = xy.tolist()
             box, shape = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), None
         else:
-            box, shape = (*xy.min(0).tolist(), *xy.max(0).tolist()), [xy.ravel()]  # type: ignore[assignment]
+            box, shape = (*xy.min(0).tolist(), *xy.max(0).tolist()), [xy.ravel()]
         things.append(Thing(box, shape, known[int(label)], id=f"{labels.name}:{number}"))
     yield Record(picture, picture.name, picture.stem, (width, height), tuple(things), known=known)
 
