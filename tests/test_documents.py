@@ -201,12 +201,12 @@ def test_every_page_is_named_in_the_index() -> None:
     assert not [p.name for p in (ROOT / "docs").rglob("*.md") if p.name != "README.md" and f"({p.name})" not in index]
 
 
-IMPORTED_AS = {"PIL": "pillow", "faster_coco_eval": "faster-coco-eval"}
+IMPORTED_AS = {"PIL": "pillow", "yaml": "pyyaml", "faster_coco_eval": "faster-coco-eval"}
 # Declared but never imported by name: transformers asks for jinja2, the others are commands.
 UNSEEN = {"jinja2", "mypy", "ruff"}
 EXTRAS = PROJECT["optional-dependencies"]
 WHERE = {  # folder -> what may be imported there, beside what is always installed
-    "perceptiongpt": ("fetch", "supervision"),
+    "perceptiongpt": ("fetch", "hub", "supervision"),
     "tests": ("fetch", "dev"),
     "benchmarks": ("fetch", "dev"),
     "tools": ("fetch", "objects"),
