@@ -48,10 +48,8 @@ def test_faulty_data_fail_the_check_and_each_fault_has_its_line(tmp_path: Path, 
     path = coco(tmp_path / "d", bbox=[70, 10, 20, 30])
     assert main(["data", "check", str(path), "--host", "tiny:aya_vision", "-o", str(tmp_path / "s.png")]) == 1
     told = capsys.readouterr().out.splitlines()
-    assert (
-        told[0]
-        == "instances.json:image 0, annotation 0: box outside: box [70.0, 10.0, 90.0, 40.0] in a picture 80 wide and 60 high"
-    )
+    where = "instances.json:image 0, annotation 0"
+    assert told[0] == f"{where}: box outside: box [70.0, 10.0, 90.0, 40.0] in a picture 80 wide and 60 high"
     assert "1 found wrong" in told
 
 

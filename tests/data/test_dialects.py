@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -18,7 +18,7 @@ from perceptiongpt.data.record import Fault, Record, strict
 BOX = (40.0, 25.0, 120.0, 75.0)  # in a picture 200 wide and 100 high
 
 
-def chat(question: str, answer: str, keys: str = "from value", **more: Any) -> dict[str, Any]:
+def chat(question: str, answer: str, keys: str = "from value", **more: Any) -> tuple[dict[str, Any], ...]:
     who, what = keys.split()
     names = ("human", "gpt") if who == "from" else ("user", "assistant")
     return {who: names[0], what: question, **more}, {who: names[1], what: answer, **more}
@@ -38,7 +38,7 @@ SWIFT = {
 SHIKRA = {"img_path": "a.jpg", "boxes": [[0, 0, 9, 9], list(BOX)]}
 QWEN = json.dumps([{"bbox_2d": list(BOX), "label": "red mug"}])
 
-LINES = {
+LINES: dict[str, tuple[dict[str, Any], str]] = {
     "swift, pixels": ({**SWIFT, "objects": {"ref": ["the mug"], "bbox": [list(BOX)]}}, "pixels of the picture"),
     "swift, shares": (
         {**SWIFT, "objects": {"ref": ["the mug"], "bbox": [[0.2, 0.25, 0.6, 0.75]], "bbox_type": "norm1"}},
@@ -175,6 +175,7 @@ def test_a_line_that_cannot_be_read_is_a_fault_or_ends_the_reading(tmp_path: Pat
 sides = st.integers(20, 4000)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(sorted(READINGS)), st.tuples(sides, sides), st.tuples(*[st.floats(0, 1)] * 4))
 def test_every_reading_has_its_inverse(reading: str, size: tuple[int, int], shares: tuple[float, ...]) -> None:
     box = tuple(v * size[i % 2] for i, v in enumerate(shares))
