@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from perceptiongpt.core.masks import encode_rle, mask_to_polygons
-from perceptiongpt.data.files import below, folder_of, numbers, read_json, words
+from perceptiongpt.data.files import below, folder_of, numbers, read_json, reading, words
 from perceptiongpt.data.picture import BROKEN
 from perceptiongpt.data.record import Fault, Record, Say, Thing
 
@@ -33,7 +33,7 @@ def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Faul
     Pictures are looked for where `file_name` says below the file's folder, then in the folders beside it.
     """
     data = read_json(path, WHAT, compact)
-    try:
+    with reading(path, WHAT):
         classes = {int(c["id"]): words(c["name"]) for c in data.get("categories", [])}
         thingly = {int(c["id"]) for c in data.get("categories", []) if c.get("isthing", 1)}
         by_picture: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -45,8 +45,6 @@ def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Faul
         known = sorted(classes[i] for i in thingly)
         for row in images:
             yield _record(path, row, by_picture.pop(int(row["id"]), []), classes, thingly, pictures, known)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} lacks the field or category {error}; give {WHAT}") from error
     for image, lost in by_picture.items():
         yield Fault(f"{path.name}:annotation {lost[0]['id']}", f"its picture {image} is not among the images")
 

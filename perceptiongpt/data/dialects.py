@@ -238,7 +238,7 @@ def _llava(m: re.Match[str]) -> list[Found]:
 
 def _qwen(m: re.Match[str]) -> str | list[Found]:
     one = json.loads(m[0])
-    return [(_numbers(one.get("bbox_2d", one.get("point_2d"))), one.get("label"))]
+    return [(_numbers(one.get("bbox_2d", one.get("point_2d"))), words(one.get("label") or "") or None)]
 
 
 def _qwen2(m: re.Match[str]) -> list[Found]:

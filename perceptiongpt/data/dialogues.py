@@ -55,7 +55,10 @@ class Dialogues:
         for step in range(min(TRIES, len(self.records))):
             record = self.records[(first + step) % len(self.records)]
             rng = np.random.default_rng((self.seed, zlib.crc32(record.key.encode()), variant))
-            sample = dialogue(record, rng)
+            try:
+                sample = dialogue(record, rng)
+            except ValueError as error:
+                raise ValueError(f"{record.where}: {error}") from error
             if sample is not None:
                 return sample
         raise ValueError(f"{self.records[first].where}: neither this nor the records after it hold anything to ask")

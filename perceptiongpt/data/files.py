@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -41,6 +42,21 @@ def read_json(path: Path, what: str, hook: Callable[[dict[str, Any]], Any] | Non
         return json.loads(text, object_hook=hook)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); give {what}") from error
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Whatever a value of the wrong kind brings about becomes a ValueError that names the file and what was wanted."""
+    try:
+        yield
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"{path} lacks the field or category {error}; give {what}") from error
+    except (TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path} holds a value of another kind than it should ({error}); give {what}") from error
+    except ValueError as error:
+        if path.name in str(error):
+            raise
+        raise ValueError(f"{path}: {error}; give {what}") from error
 
 
 def below(folder: Path, name: Any, where: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from perceptiongpt.data.files import numbers, read_json, words
+from perceptiongpt.data.files import numbers, read_json, reading, words
 from perceptiongpt.data.record import Fault, Record, Say, Thing
 
 FOLDERS = ("VG_100K", "VG_100K_2", "images", "images/VG_100K", "images/VG_100K_2", "")
@@ -18,14 +18,14 @@ def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Faul
     """The pictures of a region_descriptions.json with their described regions; `path` is the file or its folder."""
     file = path / "region_descriptions.json" if path.is_dir() else path
     beside = file.with_name("image_data.json")
-    try:
+    with reading(file, "Visual Genome's region_descriptions.json"):
         sizes = {}
         if beside.is_file():
             rows = read_json(beside, "Visual Genome's image_data.json")
-            sizes = {int(row["image_id"]): (int(row["width"]), int(row["height"])) for row in rows}
+            sizes = {str(int(row["image_id"])): (int(row["width"]), int(row["height"])) for row in rows}
         say(f"{file.name}: regions as x, y, width, height in pixels")
         for row in read_json(file, "Visual Genome's region_descriptions.json"):
-            number = int(row["id"])
+            number = str(int(row["id"]))[:20]
             things: list[Thing] = []
             told: list[tuple[int, str]] = []
             for region in row["regions"]:
@@ -36,6 +36,4 @@ def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Faul
             pictures = (file.parent / folder / f"{number}.jpg" for folder in FOLDERS)
             image = next((p for p in pictures if p.is_file()), file.parent / FOLDERS[0] / f"{number}.jpg")
             where = f"{file.name}:image {number}"
-            yield Record(image, where, str(number), sizes.get(number), tuple(things), told=tuple(told))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} lacks the field {error}; give Visual Genome's region_descriptions.json") from error
+            yield Record(image, where, number, sizes.get(number), tuple(things), told=tuple(told))

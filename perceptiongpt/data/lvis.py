@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from perceptiongpt.data.coco import compact, places, thing
-from perceptiongpt.data.files import below, folder_of, read_json, words
+from perceptiongpt.data.files import below, folder_of, read_json, reading, words
 from perceptiongpt.data.record import Fault, Record, Say
 
 WHAT = "an LVIS file such as lvis_v1_train.json"
@@ -20,7 +20,7 @@ WHAT = "an LVIS file such as lvis_v1_train.json"
 def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Fault]:
     """The pictures of an LVIS file; they lie in COCO's folders, as the end of their address says."""
     data = read_json(path, WHAT, compact)
-    try:
+    with reading(path, WHAT):
         classes = {int(c["id"]): words(c["name"].replace("_", " ")) for c in data["categories"]}
         by_picture: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for annotation in data["annotations"]:
@@ -42,7 +42,5 @@ def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Faul
                 partly=partly,
                 id=str(row["id"]),
             )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} lacks the field or category {error}; give {WHAT}") from error
     for image, lost in by_picture.items():
         yield Fault(f"{path.name}:annotation {lost[0]['id']}", f"its picture {image} is not among the images")

@@ -45,5 +45,7 @@ def _own_thing(row: dict[str, Any], number: str) -> Thing:
     box, point = numbers(row.get("box"), 4), numbers(row.get("point"), 2)
     if (row.get("box") is not None and box is None) or (row.get("point") is not None and point is None):
         raise ValueError(f"{number}: box or point is not numbers")
+    if not isinstance(row.get("label", ""), (str, type(None))):
+        raise ValueError(f"{number}: label is no text")
     shape = row.get("mask") if row.get("mask") is not None else row.get("polygons")
     return Thing(box, shape, row.get("label"), point, id=number)  # type: ignore[arg-type]

@@ -75,7 +75,9 @@ def picture_size(
         except PictureError:
             raise
         except BROKEN as error:
-            name = "the bytes given" if isinstance(source, bytes) else str(source)
+            name = "the bytes given" if isinstance(source, bytes) else str(source)[:200]
+            if isinstance(error, FileNotFoundError):
+                raise PictureError(f"{name} does not exist; give the path of a picture on this machine") from error
             raise PictureError(f"{name} is no picture ({_first_line(error)}); replace it") from error
     return open_picture(source).size
 

@@ -56,6 +56,8 @@ class Thing:
             mask = self.shape(hw)
         elif isinstance(self.shape, Mapping):
             mask = decode_rle(self.shape, MASK_PIXELS)
+        elif not isinstance(self.shape, (list, tuple)):
+            raise ValueError(f"its mask is {str(self.shape)[:40]!r}; wanted run lengths or polygons")
         else:
             mask = polygons_to_mask(self.shape, hw, MASK_PIXELS)
         if mask.shape != hw:

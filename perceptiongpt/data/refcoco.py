@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from perceptiongpt.data.coco import compact, thing
-from perceptiongpt.data.files import below, folder_of, read_json, words
+from perceptiongpt.data.files import below, folder_of, read_json, reading, words
 from perceptiongpt.data.plain_pickle import read_plain_pickle
 from perceptiongpt.data.record import Fault, Record, Say
 
@@ -28,7 +28,7 @@ def read(path: Path, part: str = "train", say: Say = print) -> Iterator[Record |
     refs = _refs_file(path)
     rows = read_json(refs, "grefs(unc).json") if refs.suffix == ".json" else read_plain_pickle(refs)
     data = read_json(refs.parent / "instances.json", "the instances.json that came with the expressions", compact)
-    try:
+    with reading(refs, "the official files of a RefCOCO data set"):
         splits = sorted({str(r["split"]) for r in rows})
         if part not in splits:
             raise ValueError(f"{refs} has no split {part!r}; choose {', '.join(splits)}")
@@ -43,8 +43,6 @@ def read(path: Path, part: str = "train", say: Say = print) -> Iterator[Record |
         root = folder_of(images[next(iter(by_picture))]["file_name"], _folders(refs.parent))
         for number, about in by_picture.items():
             yield _record(refs, images[number], about, annotations, classes, root)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{refs} or its instances.json lacks {error}; give the official files") from error
 
 
 def _record(
