@@ -149,3 +149,14 @@ def test_an_interval_of_the_arms_holds_the_share_it_was_drawn_from() -> None:
     hits = np.random.default_rng(0).random((3, 1000)) < 0.7
     low, high = names["interval"](hits.astype(float))
     assert low < 0.7 < high and high - low < 0.06
+
+
+def test_opening_an_annotation_file_is_measured(tmp_path: Path, capsys: Capture) -> None:
+    bench = runpy.run_path(str(BENCHMARKS / "read_coco.py"), run_name="read_coco")
+    assert bench["main"](["--quick", "--json", str(tmp_path / "out.json")]) == 0
+    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert told["figures"]["things"] == told["annotations"] == bench["QUICK"]
+    assert told["at_most"] == {"seconds": 10.0, "peak_mb": 500.0}
+    assert told["figures"]["seconds"] > 0 and told["figures"]["turns"] > 0
+    assert capsys.readouterr().out.count("wanted <=") == 2
+    assert bench["main"](["--json", str(tmp_path / "no" / "out.json")]) == 2
