@@ -175,7 +175,7 @@ def recognised(path: Path) -> str:
 
 
 _WAYS = (
-    "give shapes, scenes:SPLIT, questions:SPLIT, captions:SPLIT, vqa:FORMAT:FILE, a path, or FORMAT:PATH[:SPLIT] with a "
+    "give shapes, scenes:SPLIT, questions:SPLIT, captions:SPLIT, vqa:FORMAT:FILE, a path or FORMAT:PATH[:SPLIT] with a "
     f"format of {', '.join(FORMATS)}"
 )
 
