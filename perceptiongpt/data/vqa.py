@@ -98,7 +98,7 @@ def _aokvqa(path: Path, root: Path) -> Iterator[Sample]:
         answers = [str(a) for a in row.get("direct_answers", ())]
         right = row.get("correct_choice_idx")
         more = {"choices": list(row["choices"]), "right": None if right is None else int(right)}
-        yield _sample(_inside(root, file, path), file, str(row["question_id"]), row["question"], answers, **more)
+        yield _sample(_inside(root, file, path), file, str(row["question_id"]), row["question"], answers, "", **more)
 
 
 def _gqa(path: Path, root: Path) -> Iterator[Sample]:
