@@ -20,6 +20,7 @@ from perceptiongpt.model.tiny import FAMILIES
 
 Make = Callable[..., Any]
 PROJECTOR = {
+    "bakllava": "model.multi_modal_projector",
     "llava": "model.multi_modal_projector",
     "qwen2_5_vl": "model.visual.merger",
     "aya_vision": "model.multi_modal_projector",
