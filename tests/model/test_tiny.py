@@ -258,7 +258,7 @@ def patch_maps(name: str, inputs: dict, layer: int) -> list[torch.Tensor]:
 @torch.no_grad()
 def test_a_changed_patch_changes_its_own_cell_of_the_first_map(name):
     patch = {"llava": 8, "bakllava": 8, "aya_vision": 6, "qwen2_5_vl": 8}[name]
-    square = (32, 32) if name == "llava" else (48, 48)
+    square = (32, 32) if name in ("llava", "bakllava") else (48, 48)
     first, second = ((80, 48), (48, 96)) if name == "qwen2_5_vl" else (square, square)
     row, column = 2, 3
     plain, dotted = [picture(*first), picture(*second, seed=1)], [picture(*first), picture(*second, seed=1)]
