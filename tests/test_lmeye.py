@@ -64,7 +64,7 @@ def test_asking_learns_what_the_static_path_does_not_tell_and_the_host_stays_as_
     rates = Rates(heads=2e-3, rows=5e-2)
     stages = (
         Stage(aim="align", steps=5, batch=6, rates=rates),
-        Stage(aim="ask", steps=60, batch=6, warmup=5, rates=rates),
+        Stage(aim="ask", steps=100, batch=6, warmup=5, rates=rates),
     )
     train(run(tmp_path / "run", *stages), model, Mix([(QUESTIONS, 1.0)], 0), say=lambda _: None)
     after = model.host.state_dict()

@@ -43,7 +43,8 @@ class Backbone:
     def __init__(self, host: Any, processor: Any) -> None:
         if getattr(host.config, "is_encoder_decoder", False):
             raise HostError(
-                f"{type(host).__name__} is an encoder-decoder; only decoder-only image-text hosts can be held"
+                f"{type(host).__name__} is an encoder-decoder, whose decoder keeps nothing of the prompt that could "
+                "be read or answered in one pass; give a decoder-only image-text host"
             )
         self.host, self.processor = host, processor
         self.image_processor: Any = getattr(processor, "image_processor", None)

@@ -225,4 +225,4 @@ def test_a_request_in_mid_answer_is_taught_and_its_replies_are_not(family: str) 
     assert ASK not in renderer.asking(sample.turns[:1], PLACES).ids
     assert show(whole, renderer).count("¿") == 2
     silent = plain.training(sample, PLACES)
-    assert not {ASK, REPLY} & set(silent.ids) and plain.decode(silent.ids).endswith("a circle")
+    assert not {ASK, REPLY} & set(silent.ids) and "a circle" in plain.decode(silent.ids)

@@ -19,7 +19,7 @@ FALSE = {"left of": "right of", "right of": "left of", "above": "below", "below"
 
 def test_questions_have_the_one_right_answer(library: ObjectLibrary) -> None:
     answers: dict[str, Counter[str]] = {k: Counter() for k in KINDS}
-    for n in range(60):
+    for n in range(30):
         scene = make_scene(library, "train", 3, n)
         who = Referents(scene.objects, scene.image.size)
         for kind, exchanges in questions(scene, library, "train", np.random.default_rng(n)).items():
@@ -50,7 +50,7 @@ def test_questions_have_the_one_right_answer(library: ObjectLibrary) -> None:
 
 
 def test_a_stream_repeats_itself_and_mixes_its_kinds(library: ObjectLibrary) -> None:
-    stream = QuestionStream("train", 0, 40, library)
+    stream = QuestionStream("train", 0, 20, library)
     one, again = stream[7], stream[7]
     assert one.image == again.image and [t.text for t in one.turns] == [t.text for t in again.turns]
     assert open_picture(one.image).size[0] >= 200
@@ -60,8 +60,8 @@ def test_a_stream_repeats_itself_and_mixes_its_kinds(library: ObjectLibrary) -> 
     assert all(len(s.turns) == 2 * len(s.meta["kinds"]) <= 8 for s in stream)
     only = QuestionStream("train", 0, 5, library, kinds=("count",), most=2)
     assert {k for s in only for k in s.meta["kinds"]} == {"count"}
-    with pytest.raises(IndexError, match="there are 40"):
-        stream[40]
+    with pytest.raises(IndexError, match="there are 20"):
+        stream[20]
 
 
 def test_captions_are_words_alone(library: ObjectLibrary) -> None:

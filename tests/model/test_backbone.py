@@ -86,6 +86,7 @@ def test_cells_and_layers_lie_where_the_picture_is(eye: Backbone, xy: tuple[floa
 def test_the_native_layer_is_the_one_the_projector_reads(held: dict[str, Backbone]) -> None:
     assert {n: (e.native_layer, e.feature_layers) for n, e in held.items()} == {
         "llava": (2, 4),
+        "bakllava": (2, 4),
         "qwen2_5_vl": (3, 4),
         "aya_vision": (3, 4),
     }

@@ -19,11 +19,7 @@ from perceptiongpt.model.store import StoreError, load, save
 from perceptiongpt.model.tiny import FAMILIES
 
 Make = Callable[..., Any]
-PROJECTOR = {
-    "llava": "model.multi_modal_projector",
-    "qwen2_5_vl": "model.visual.merger",
-    "aya_vision": "model.multi_modal_projector",
-}
+PROJECTOR = dict.fromkeys(FAMILIES, "model.multi_modal_projector") | {"qwen2_5_vl": "model.visual.merger"}
 FIELDS = ("boxes", "masks", "points", "scores")
 
 

@@ -257,8 +257,8 @@ def patch_maps(name: str, inputs: dict, layer: int) -> list[torch.Tensor]:
 @every_family
 @torch.no_grad()
 def test_a_changed_patch_changes_its_own_cell_of_the_first_map(name):
-    patch = {"llava": 8, "aya_vision": 6, "qwen2_5_vl": 8}[name]
-    square = (32, 32) if name == "llava" else (48, 48)
+    patch = {"llava": 8, "bakllava": 8, "aya_vision": 6, "qwen2_5_vl": 8}[name]
+    square = (32, 32) if name in ("llava", "bakllava") else (48, 48)
     first, second = ((80, 48), (48, 96)) if name == "qwen2_5_vl" else (square, square)
     row, column = 2, 3
     plain, dotted = [picture(*first), picture(*second, seed=1)], [picture(*first), picture(*second, seed=1)]
@@ -275,7 +275,7 @@ def test_image_tokens_are_row_major_cells_of_the_patches_they_merge(name):
     """The projector alone, applied to the map of the layer it reads, cell by cell, gives the tokens in order."""
     host = MADE[name][0]
     inputs = inputs_of(name, user("image", "image"), images=[picture(80, 48), picture(48, 96, seed=1)])
-    layer, merge = {"llava": (-2, 1), "aya_vision": (-1, 2), "qwen2_5_vl": (-1, 2)}[name]
+    layer, merge = {"llava": (-2, 1), "bakllava": (-2, 1), "aya_vision": (-1, 2), "qwen2_5_vl": (-1, 2)}[name]
     for patches, tokens in zip(patch_maps(name, inputs, layer), look(name, inputs).pooler_output, strict=True):
         h, w = patches.shape[1] // merge, patches.shape[2] // merge
         assert tokens.shape == (h * w, TEXT_WIDTH)
