@@ -81,56 +81,58 @@ def generate(
     words, there = embeds[:, -w:], mask[:, -w:].bool()  # what was said last: [B, W, D]; unused where W = 0
     before: list[tuple[Tensor, Tensor]] = [(words[b], there[b]) for b in range(rows)]  # the region that is being said
     waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region whose K tokens are not all said
-    open_rows = torch.ones(rows, dtype=torch.bool, device=device)
+    live = list(range(rows))  # rows that still speak; the tensors of the loop hold these alone, in this order
     for step in range(max_new_tokens):
         started = time.perf_counter()
         logits = model.head(states)  # [B, V + 1]
         logits[:, silent] = float("-inf")
-        for b in range(rows):
+        for i, b in enumerate(live):
             if waiting[b]:
-                logits[b, : model.vis_id] = float("-inf")  # a region once begun is said whole
+                logits[i, : model.vis_id] = float("-inf")  # a region once begun is said whole
             elif len(at[b]) >= max_regions or picture[b] < 0 or step + k > max_new_tokens:
-                logits[b, model.vis_id] = float("-inf")
+                logits[i, model.vis_id] = float("-inf")
         chosen = _choose(logits, warp, generator)  # [B]
         told = chosen.tolist()
-        alive = open_rows.tolist()
         clock["decode"] += time.perf_counter() - started
 
         started = time.perf_counter()
-        says = [b for b in range(rows) if alive[b] and told[b] == model.vis_id]
-        for b in says:
+        says = [(i, b) for i, b in enumerate(live) if told[i] == model.vis_id]
+        for i, b in says:
             if not waiting[b]:
-                before[b] = (words[b], there[b])
-            waiting[b].append(read_from[b])
-        whole = [b for b in says if len(waiting[b]) == k]
+                before[b] = (words[i], there[i])
+            waiting[b].append(read_from[i])
+        whole = [(i, b) for i, b in says if len(waiting[b]) == k]
         vectors: dict[int, Tensor] = {}
-        for b in says:
+        for i, b in says:
             if len(waiting[b]) < k and model.filler is not None:
-                vectors[b] = model.filler[len(waiting[b]) - 1]
+                vectors[i] = model.filler[len(waiting[b]) - 1]
         if whole:
-            said = torch.stack([torch.stack(waiting[b]) for b in whole])  # [n, K, D]
-            heard = (torch.stack([before[b][i] for b in whole]) for i in (0, 1))
-            regions = model.decode(said, seen, owner[whole], model.phrases(said[:, 0], *heard))
+            said = torch.stack([torch.stack(waiting[b]) for _, b in whole])  # [n, K, D]
+            heard = (torch.stack([before[b][part] for _, b in whole]) for part in (0, 1))
+            regions = model.decode(said, seen, owner[[b for _, b in whole]], model.phrases(said[:, 0], *heard))
             spoken = model.respell(regions) if feedback else torch.zeros_like(said[:, -1])
-            for i, b in enumerate(whole):
+            for n, (i, b) in enumerate(whole):
                 waiting[b] = []
-                found[b].append(_row(regions, i))
+                found[b].append(_row(regions, n))
                 at[b].append(len(ids[b]))
-                vectors[b] = spoken[i]
+                vectors[i] = spoken[n]
         clock["heads"] += time.perf_counter() - started
 
         started = time.perf_counter()
-        for b in range(rows):
-            if alive[b] and told[b] in ends:
-                open_rows[b] = False
-            elif alive[b]:
-                ids[b].append(told[b])
-        if not bool(open_rows.any()):
+        stay = [i for i in range(len(live)) if told[i] not in ends]
+        for i in stay:
+            ids[live[i]].append(told[i])
+        if not stay:
             break
         embeds = backbone.embed(chosen.unsqueeze(1))  # [B, 1, D]
-        for b, vector in vectors.items():
-            embeds[b, 0] = vector.to(embeds.dtype)
-        mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
+        for i, vector in vectors.items():
+            embeds[i, 0] = vector.to(embeds.dtype)
+        if len(stay) < len(live):  # whoever is done costs nothing more
+            kept = torch.tensor(stay, device=device)
+            cache.batch_select_indices(kept)
+            embeds, mask, words, there, following = (t[kept] for t in (embeds, mask, words, there, following))
+            live = [live[i] for i in stay]
+        mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
         words, there = torch.cat([words, embeds], dim=1)[:, -w:], mask[:, -w:].bool()
         states, read_from = _last(model, embeds, mask, backbone.step_positions(following), cache)
         following = following + 1
