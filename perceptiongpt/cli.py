@@ -86,9 +86,9 @@ def parser() -> argparse.ArgumentParser:
 
     one = verbs.add_parser("evaluate", help="measure a model", description="Measure a model as a user would use it.")
     one.add_argument("model", metavar="MODEL", help="model folder, or `default` for the packaged one")
-    one.add_argument("--data", default="scenes:test", help="scenes:SPLIT[:SEED] or a folder (default: %(default)s)")
-    one.add_argument("--n", type=_count, default=500, help="expressions to ask (default: %(default)s)")
-    one.add_argument("--batch", type=_count, default=8, help="questions at a time (default: %(default)s)")
+    _truth(one)
+    one.add_argument("--batch", type=_count, default=32, help="questions at a time (default: %(default)s)")
+    one.add_argument("--out", metavar="FOLDER", help="keep the answers here and go on with those that it holds")
     one.add_argument("--quick", action="store_true", help="24 expressions: does it run at all?")
     one.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
     _machine(one)
@@ -126,6 +126,12 @@ def _looking(verbs: argparse._SubParsersAction, verb: str, what: str) -> argpars
     _machine(one)
     one.set_defaults(run="look", verb=verb)
     return one
+
+
+def _truth(one: argparse.ArgumentParser) -> None:
+    sources = "scenes:SPLIT[:SEED], coco:FILE:PART (train, val, all) or a folder of `data scenes`"
+    one.add_argument("--data", default="scenes:test", help=f"{sources} (default: %(default)s)")
+    one.add_argument("--n", type=_count, default=500, help="expressions to ask (default: %(default)s)")
 
 
 def _machine(one: argparse.ArgumentParser) -> None:

@@ -73,19 +73,26 @@ def train(told: Namespace) -> None:
 
 
 def evaluate(told: Namespace) -> None:
-    """evaluate MODEL: ask, judge, print the table, write the JSON."""
-    from perceptiongpt import evaluate as judge
+    """evaluate MODEL: ask, keep the answers, judge, print the table, write the JSON."""
+    from perceptiongpt import evaluate as verb
+    from perceptiongpt.answers import AnswerFile
+    from perceptiongpt.judging import judged, table, to_json
+    from perceptiongpt.questions import questions_of
 
     target = _writable(told.json) if told.json else None
-    asked, data = judge.questions_of(told.data)
+    asked, data = questions_of(told.data)
+    folder = Path(told.out).expanduser() if told.out else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with redirect_stdout(sys.stderr):
         eye = _eye(None if told.model == "default" else told.model, told)
-        result = judge.evaluate(eye, asked, 24 if told.quick else told.n, told.batch)
-    result = {**result, "protocol": judge.protocol(eye, data, result)}
-    if target is not None:
-        text = judge.to_json(result)
-        write_whole(target, lambda file: file.write(text.encode()))
-    print(judge.table(result))
+        kept = AnswerFile(folder and folder / "answers.jsonl")
+        pairs = verb.evaluate(eye, asked, 24 if told.quick else told.n, told.batch, kept)
+        result = judged(pairs)
+    result = {**result, "protocol": {"data": data, "model": eye.name}}
+    for path in filter(None, (target, folder and folder / "metrics.json")):
+        write_whole(path, lambda file: file.write(to_json(result).encode()))
+    print(table(result))
 
 
 def data_scenes(told: Namespace) -> None:

@@ -61,6 +61,11 @@ class Coco:
         rng = np.random.default_rng((self.seed, picture.id, variant))
         return _dialogue(picture, self.names, rng)
 
+    def things(self, picture: _Picture) -> list[Region]:
+        """The instances of one of `pictures` that can be seen, labelled with their classes."""
+        found = (_region(annotation, name, picture) for name, annotation in picture.things)
+        return [region for region in found if region is not None]
+
 
 def is_val(picture_id: int) -> bool:
     """Whether a picture belongs to the val part: the same for everyone, whatever else is in the file."""
