@@ -88,7 +88,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("model", metavar="MODEL", help="model folder, or `default` for the packaged one")
     _truth(one)
     one.add_argument("--batch", type=_count, default=32, help="questions at a time (default: %(default)s)")
-    one.add_argument("--out", metavar="FOLDER", help="keep the answers here and go on with those that it holds")
+    one.add_argument("--workers", type=_count, default=1, help="models that answer at once (default: %(default)s)")
+    one.add_argument("--max-new-tokens", type=_count, default=48, help="an answer's most tokens (default: %(default)s)")
+    one.add_argument("--teacher-forced", action="store_true", help="also measure with the true words told beforehand")
+    one.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="where answers and report go; answers there are kept (default: in runs/evaluate)",
+    )
     one.add_argument("--quick", action="store_true", help="24 expressions: does it run at all?")
     one.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
     _machine(one)

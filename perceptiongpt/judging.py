@@ -95,9 +95,8 @@ def _merged(said: Sequence[Packed], true: Sequence[Packed]) -> tuple[int, int, i
     return (overlap(union(masks), union(truths))[0] if masks and truths else 0), a, b
 
 
-def judged(pairs: Iterable[Judged], seed: int = 0) -> dict[str, Any]:
-    """The numbers of answered questions (docs/evaluation.md names the keys); null where there was nothing to judge."""
-    rows = [measure(pair) for pair in pairs]
+def judged(rows: Sequence[Measure], seed: int = 0) -> dict[str, Any]:
+    """The numbers of measured answers (docs/evaluation.md names the keys); null where there was nothing to judge."""
     rec_rows = [r for r in rows if r.iou is not None]
     groups = [r for r in rows if len(r.question.targets) > 1 or (r.question.kind == "group" and r.question.targets)]
     none = [r for r in rows if not r.question.targets]
@@ -244,7 +243,9 @@ def ratios(rows: Sequence[Measure]) -> dict[str, tuple[list[Measure], list[float
         "rejection.n_acc": (none, [float(not r.found) for r in none], None),
         "rejection.t_acc": (some, [float(r.found) for r in some], None),
     }
-    return {k: (kept, above, [1.0] * len(kept) if below is None else below) for k, (kept, above, below) in table.items()}
+    return {
+        k: (kept, above, [1.0] * len(kept) if below is None else below) for k, (kept, above, below) in table.items()
+    }
 
 
 def table(result: dict[str, Any]) -> str:

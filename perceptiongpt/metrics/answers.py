@@ -6,13 +6,13 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-_MARKS = ";/[]\"{}()=+\\_-><@`,?!"
+_MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _NUMBERS = ("none", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _DIGITS = {word: str(max(0, i - 1)) for i, word in enumerate(_NUMBERS)}
 _CONTRACTED = (
-    "ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd how'll how's i'd've "
-    "i'm i've isn't it'd it'll let's ma'am mightn't might've mustn't must've needn't not've o'clock oughtn't shan't "
-    "she'd've should've shouldn't somebody'd somebody'll somebody's someone'd someone'll someone's something'd "
+    "ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd how'll how's "
+    "i'd've i'm i've isn't it'd it'll let's ma'am mightn't might've mustn't must've needn't not've o'clock oughtn't "
+    "shan't she'd've should've shouldn't somebody'd somebody'll somebody's someone'd someone'll someone's something'd "
     "something'll that'd that's there'd there're there's they'd they'll they're they've 'twas wasn't we'd've we've "
     "weren't what'll what're what's what've when's where'd where's where've who'd who'll who's who've why'll why're "
     "why's won't would've wouldn't y'all you'd you'll you're you've"

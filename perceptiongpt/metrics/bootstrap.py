@@ -37,7 +37,9 @@ def paired_interval(
         drawn.append(times @ sums)
     totals = np.concatenate(drawn)
     values = [
-        np.divide(totals[:, 2 * i], totals[:, 2 * i + 1], out=np.full(RESAMPLES, np.nan), where=totals[:, 2 * i + 1] > 0)
+        np.divide(
+            totals[:, 2 * i], totals[:, 2 * i + 1], out=np.full(RESAMPLES, np.nan), where=totals[:, 2 * i + 1] > 0
+        )
         for i in range(len(ratios))
     ]
     value = values[0] if len(values) == 1 else values[1] - values[0]

@@ -83,9 +83,7 @@ def _cells(said: Things, true: Things) -> tuple[np.ndarray, np.ndarray]:
     """One number for each (class, picture), growing with both."""
     images = np.unique(np.concatenate([said.image, true.image]))
     classes = np.unique(np.concatenate([said.category, true.category]))
-    both = (
-        np.searchsorted(classes, x.category) * len(images) + np.searchsorted(images, x.image) for x in (said, true)
-    )
+    both = (np.searchsorted(classes, x.category) * len(images) + np.searchsorted(images, x.image) for x in (said, true))
     return next(both), next(both)
 
 
@@ -174,8 +172,9 @@ def _precisions(
     if not len(classes):
         return None
     order = np.lexsort((np.arange(len(scores)), -scores, categories))  # pictures in order among equal scores
-    bounds = np.searchsorted(categories[order], classes, side="left"), np.searchsorted(
-        categories[order], classes, side="right"
+    bounds = (
+        np.searchsorted(categories[order], classes, side="left"),
+        np.searchsorted(categories[order], classes, side="right"),
     )
     out = np.zeros((len(classes), len(THRESHOLDS), len(RECALLS)))
     for c, (low, high, count) in enumerate(zip(*bounds, wanted, strict=True)):

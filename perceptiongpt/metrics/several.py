@@ -94,6 +94,6 @@ def cgf1(hits: np.ndarray, said: Sequence[int], true: Sequence[int], mcc: float)
     there = np.asarray(true) > 0
     if not there.any():
         return 0.0
-    kept = np.flatnonzero(there)
+    kept = np.flatnonzero(there).tolist()
     micro = f1_over_ious(np.asarray(hits)[kept], [said[i] for i in kept], [true[i] for i in kept])["f1_miou"]
     return micro * mcc
