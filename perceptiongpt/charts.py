@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 HUES = ("var(--said)", "var(--true)", "var(--soft)")
-W, H, LEFT, BELOW, ABOVE = 340, 240, 40, 38, 12
+W, H, LEFT, BELOW, ABOVE = 340, 240, 52, 38, 12
 
 Line = tuple[str, Sequence[tuple[float, float]]]  # its name, its points
 

@@ -101,6 +101,23 @@ def parser() -> argparse.ArgumentParser:
     _machine(one)
     one.set_defaults(run="evaluate")
 
+    one = verbs.add_parser("score", help="judge a file of predictions", description="Judge a file of predictions.")
+    one.add_argument("predictions", metavar="PREDICTIONS", help="a file, or a data folder for its own truth")
+    _truth(one)
+    _notation(one)
+    one.add_argument("--out", metavar="FOLDER", help="write numbers, protocol and report there")
+    one.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
+    one.set_defaults(run="score")
+
+    one = verbs.add_parser("compare", help="two sets of answers", description="Two sets of answers, compared.")
+    one.add_argument("first", metavar="A")
+    one.add_argument("second", metavar="B")
+    _truth(one)
+    _notation(one)
+    one.add_argument("-o", "--output", metavar="FILE", help="an HTML page with the pictures where they differ")
+    one.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
+    one.set_defaults(run="compare")
+
     data = verbs.add_parser("data", help="make and look at data", description="Make and look at data.")
     kinds = data.add_subparsers(metavar="WHAT", required=True, parser_class=_Parser)
     one = kinds.add_parser("scenes", help="write composed pictures with exact truth to a folder")
@@ -139,6 +156,14 @@ def _truth(one: argparse.ArgumentParser) -> None:
     sources = "scenes:SPLIT[:SEED], coco:FILE:PART (train, val, all) or a folder of `data scenes`"
     one.add_argument("--data", default="scenes:test", help=f"{sources} (default: %(default)s)")
     one.add_argument("--n", type=_count, default=500, help="expressions to ask (default: %(default)s)")
+
+
+def _notation(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--format", help="ours, coco, qwen, florence, paligemma, shikra (default: as the file looks)")
+    one.add_argument(
+        "--coordinates",
+        help="pixels, resized, square, 0-1, 0-1000, 0-999, 1000-bins, 1024-bins (default: as usual)",
+    )
 
 
 def _machine(one: argparse.ArgumentParser) -> None:

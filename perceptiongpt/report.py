@@ -5,8 +5,6 @@ The page is whole in itself: no script, picture or style from elsewhere. Knows m
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +20,7 @@ from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.sample import Picture
 from perceptiongpt.draw import COLOURS, paint
 from perceptiongpt.judging import Measure
+from perceptiongpt.page import data_url, page
 from perceptiongpt.questions import Asked
 
 CASES = 8  # pictures of each sort
@@ -35,41 +34,11 @@ CHIEF = (
     ("calibration.ece", "score's error", "expected distance of a score from the share that is right (ECE, 15 bins)"),
 )
 
-_STYLE = """
-:root{--bg:#fbfaf7;--ink:#22252b;--soft:#8a8f98;--line:#e4e1da;--card:#fff;--said:#c65400;--true:#00855f}
-@media(prefers-color-scheme:dark){:root{--bg:#17191d;--ink:#e9e7e2;--soft:#8f949c;--line:#33373e;--card:#1f2227;
---said:#ff9147;--true:#3ccf9f}}
-*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:1180px;margin:0 auto;padding:28px 20px 60px}h1{font-size:1.7rem;margin:0 0 4px}
-h2{font-size:1.2rem;margin:38px 0 12px}p.lead{color:var(--soft);margin:0 0 22px;overflow-wrap:anywhere}
-nav a{margin-right:16px;color:var(--said)}nav{margin-bottom:20px}
-.cards,.charts,.cases{display:grid;gap:14px}.cards{grid-template-columns:repeat(auto-fit,minmax(230px,1fr))}
-.charts{grid-template-columns:repeat(auto-fit,minmax(300px,1fr))}.cases{grid-template-columns:repeat(auto-fill,minmax(260px,1fr))}
-.card,figure{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;margin:0}
-.card b{display:block;font-size:2rem;line-height:1.2;font-variant-numeric:tabular-nums}.card small{color:var(--soft)}
-figcaption{font-weight:600;margin-bottom:6px}svg{width:100%;height:auto;font:12px system-ui,sans-serif}
-svg text{fill:var(--soft)}svg text.key{font-weight:600}svg text.key[fill="var(--said)"]{fill:var(--said)}
-svg text.key[fill="var(--true)"]{fill:var(--true)}svg text.value{fill:var(--ink);font-size:10px}
-.grid{stroke:var(--line)}.ideal{stroke:var(--soft);stroke-dasharray:4 4}
-.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:5px 12px 5px 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-td.n,th.n{text-align:right}td{overflow-wrap:anywhere}.case{padding:0;overflow:hidden}
-.case img{width:100%;display:block;cursor:zoom-in}.case div{padding:10px 14px}.case p{margin:0}
-.case .meta{color:var(--soft);font-size:.85rem}.tag{font-weight:600}.true{color:var(--true)}.said{color:var(--said)}
-dialog{border:0;padding:0;background:none;max-width:96vw}dialog img{max-width:96vw;max-height:92vh}
-dialog::backdrop{background:#000c}
-"""
-_SCRIPT = """
-const box=document.querySelector('dialog'),shown=box.querySelector('img');
-document.querySelectorAll('.case img').forEach(i=>i.onclick=()=>{shown.src=i.src;box.showModal()});
-box.onclick=()=>box.close();
-"""
-
 
 def report(result: Mapping[str, Any], rows: Sequence[Measure], asked: Iterable[Asked], title: str) -> str:
     """The page as HTML. `asked` gives the pictures again; `result` is what `judging.judged` gave, with its protocol."""
     chosen = choose(rows, random.Random(0))
-    pictures = _pictures({r.question.id for found in chosen.values() for r in found}, asked)
+    pictures = pictures_of({r.question.id for found in chosen.values() for r in found}, asked)
     protocol = result.get("protocol", {})
     words = f"{len(rows)} expressions about {result['counts']['pictures']} pictures of {protocol.get('data', 'data')}"
     parts = [
@@ -85,11 +54,7 @@ def report(result: Mapping[str, Any], rows: Sequence[Measure], asked: Iterable[A
         legend = "<span class='true'>green is true</span>, <span class='said'>orange was said</span>"
         parts.append(f'<h2 id="{name}">The {name}: {legend}</h2><div class=cases>{cases}</div>')
     parts.append(f'<h2 id="protocol">Protocol</h2>{_table([(k, _plain(v)) for k, v in protocol.items()])}')
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style><main>{''.join(parts)}</main>"
-        f"<dialog><img alt='the picture, larger'></dialog><script>{_SCRIPT}</script></html>\n"
-    )
+    return page(title, "".join(parts[1:]), parts[0])
 
 
 def choose(rows: Sequence[Measure], rng: random.Random) -> dict[str, list[Measure]]:
@@ -125,20 +90,13 @@ def case_picture(picture: Picture, truth: Sequence[Packed], said: Sequence[Packe
     return painted
 
 
-def data_url(picture: Image.Image) -> str:
-    """A picture as text that a page may hold."""
-    packed = io.BytesIO()
-    picture.save(packed, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode()
-
-
 def _marks(regions: Sequence[Packed], label: str) -> Iterator[Region]:
     for r in regions:
         whole = r.region()
         yield Region(whole.box, whole.mask, None if whole.box else whole.point, r.score, label)
 
 
-def _pictures(ids: set[str], asked: Iterable[Asked]) -> dict[str, Picture]:
+def pictures_of(ids: set[str], asked: Iterable[Asked]) -> dict[str, Picture]:
     """The pictures of some questions; an endless source is read as far as needed."""
     found: dict[str, Picture] = {}
     for one in asked if ids else ():
@@ -168,25 +126,26 @@ def _card(result: Mapping[str, Any], key: str, name: str, meaning: str) -> str:
     value = (result.get(part) or {}).get(field)
     told = "–" if value is None else f"{value:.3f}"
     bounds = result["intervals"].get(key)
-    sure = "" if bounds is None else f" <small>{bounds[0]:.2f} to {bounds[1]:.2f}</small>"
+    sure = "" if bounds is None else f" <small>{bounds[0]:.2f} – {bounds[1]:.2f}</small>"
     head = f"<small>{escape(name)}</small><b>{told}{sure}</b>"
     return f'<div class=card title="{escape(key)}">{head}{escape(meaning)}</div>'
 
 
 def _numbers(result: Mapping[str, Any]) -> str:
-    forced = result.get("teacher_forced")
-    head = ("key", "value", "95 %", *(("teacher-forced",) if forced else ()))
-    found = []
+    """A small table for each part, with intervals and, where asked for, the teacher-forced column."""
+    forced, made = result.get("teacher_forced") or {}, []
     for part in ("rec", "res", "rejection", "group", "gres", "grec", "detection", "presence", "calibration"):
+        found = []
         for field, value in (result.get(part) or {}).items():
             if isinstance(value, list):
                 continue
             bounds = result["intervals"].get(f"{part}.{field}")
             row = [f"{part}.{field}", _plain(value), "" if bounds is None else f"{bounds[0]:.3f} – {bounds[1]:.3f}"]
-            if forced:
-                row.append(_plain((forced.get(part) or {}).get(field, "")))
-            found.append(tuple(row))
-    return _table(found, head)
+            found.append([*row, _plain(forced[part].get(field))] if forced.get(part) else row)
+        head = ["", "free", "95 %", "told"] if forced.get(part) else []
+        made += [f"<div class=card>{_table(found, head)}</div>"] if found else []
+    note = "<p class=lead>“told”: teacher-forced, the true words and regions known beforehand; no user's case.</p>"
+    return f"{note if forced else ''}<div class=charts>{''.join(made)}</div>"
 
 
 def _charts(result: Mapping[str, Any], rows: Sequence[Measure]) -> str:
