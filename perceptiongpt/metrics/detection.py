@@ -45,7 +45,8 @@ class Things:
         if self.areas is not None:
             return np.asarray(self.areas, np.float64)
         if self.rles is not None:
-            return np.asarray(coco_mask.area(list(self.rles)), np.float64) if len(self.rles) else np.zeros(0)
+            # One at a time: of more than 255 in a list pycocotools 2.0.11 fails under NumPy 2.
+            return np.asarray([coco_mask.area(rle) for rle in self.rles], np.float64)
         assert self.boxes is not None
         return np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1)
 
