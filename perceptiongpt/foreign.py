@@ -21,6 +21,7 @@ from perceptiongpt.core.masks import checked_rle
 from perceptiongpt.core.packed import Packed
 from perceptiongpt.data.jsonl import read_rows
 from perceptiongpt.judging import Judged
+from perceptiongpt.metrics.detection import Things
 from perceptiongpt.questions import Question
 
 FILE_LIMIT = 4_000_000_000  # bytes
@@ -135,12 +136,7 @@ def _coco(path: Path, questions: Sequence[Question]) -> dict[str, Said]:
 
     A question's id is PICTURE-CATEGORY or PICTURE-NUMBER; the best scores come first.
     """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); give a COCO results file") from error
-    if not isinstance(rows, list):
-        raise ValueError(f"{path} is no list; give a COCO results file, a list of objects")
+    rows = _coco_rows(path)
     known = {q.id for q in questions}
     sizes = {q.id: q.size_wh for q in questions}
     by_question: dict[str, list[Packed]] = defaultdict(list)
@@ -153,6 +149,29 @@ def _coco(path: Path, questions: Sequence[Question]) -> dict[str, Said]:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path}: row {number} is no COCO result ({error}); mend it") from error
     return {key: Said("", tuple(sorted(found, key=lambda r: -(r.score or 0.0)))) for key, found in by_question.items()}
+
+
+def _coco_rows(path: Path) -> list[Any]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); give a COCO results file") from error
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} is no list; give a COCO results file, a list of objects")
+    return rows
+
+
+def coco_columns(path: str | Path) -> Things:
+    """A COCO results file of boxes as columns, for `average_precision`. Raises ValueError for another form."""
+    path = Path(path)
+    rows = _coco_rows(path)
+    try:
+        xywh = np.asarray([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+        numbers = {k: np.asarray([row[f"{k}_id"] for row in rows]) for k in ("image", "category")}
+        scores = np.asarray([row["score"] for row in rows], np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not every row has image_id, category_id, bbox and score ({error})") from error
+    return Things(**numbers, boxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1), scores=scores)
 
 
 def _coco_region(row: Mapping[str, Any], size_wh: tuple[int, int]) -> Packed:

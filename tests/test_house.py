@@ -31,7 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "charts": set(),
     "page": set(),
     "report": {"core", "data", "charts", "draw", "judging", "page", "questions"},
-    "foreign": {"core", "data", "answers", "judging", "questions"},
+    "foreign": {"core", "data", "answers", "judging", "metrics", "questions"},
     "compare": {"judging", "metrics", "page", "questions", "report"},
     "teacher": {"core", "data", "questions"},
     "draw": {"core", "data"},

@@ -60,7 +60,12 @@ def random_files(pictures: int, seed: int, masks: bool = False) -> tuple[dict, l
 
 def reference(truth: dict, results: list[dict], kind: str, fast: bool) -> dict[str, float]:
     coco = (FastCOCO if fast else COCO)()
-    coco.dataset = {**truth, "info": {}, "licenses": [], "categories": [{"name": "x", **c} for c in truth["categories"]]}
+    coco.dataset = {
+        **truth,
+        "info": {},
+        "licenses": [],
+        "categories": [{"name": "x", **c} for c in truth["categories"]],
+    }
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
         judge = (COCOeval_faster if fast else COCOeval)(coco, coco.loadRes([dict(r) for r in results]), kind)
@@ -91,7 +96,7 @@ def test_average_precision_equals_both_references(pictures: int, seed: int, mask
     truth, results = random_files(pictures, seed, masks)
     ours = average_precision(things(results, masks), things(truth["annotations"], masks))
     kind = "segm" if masks else "bbox"
-    assert 0.05 < ours["ap"] < 0.9
+    assert 0.03 < ours["ap"] < 0.9
     for fast in (False, True):
         theirs = reference(truth, results, kind, fast)
         for key in KEYS:
