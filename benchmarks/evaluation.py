@@ -182,10 +182,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if told.json and not told.json.parent.is_dir():
             raise FileNotFoundError(f"the folder {told.json.parent} is not there; make it first")
         if told.part != "asking":
-            with tempfile.TemporaryDirectory() as folder:
-                # A process of its own: the peak is of judging alone.
-                with multiprocessing.get_context("spawn").Pool(1) as pool:
-                    figures |= pool.apply(judging, (told.boxes, told.masks, Path(folder)))
+            # A process of its own: the peak is of judging alone.
+            spawn = multiprocessing.get_context("spawn")
+            with tempfile.TemporaryDirectory() as folder, spawn.Pool(1) as pool:
+                figures |= pool.apply(judging, (told.boxes, told.masks, Path(folder)))
         if told.part != "judging":
             figures |= asking(told.model, told.n, told.alone, told.threads)
     except (ValueError, OSError) as error:

@@ -139,9 +139,8 @@ def test_the_whole_picture_as_answer_scores_the_things_share_of_it() -> None:
 def test_answers_to_other_questions_are_near_chance() -> None:
     rng = np.random.default_rng(0)
     corners = rng.integers(0, [45, 28], (400, 2))
-    asked = [
-        Asked(ASKED[0].picture, (question(f"{i}-0", f"thing {i}", "name", thing(*xy)),)) for i, xy in enumerate(corners)
-    ]
+    asks = [question(f"{i}-0", f"thing {i}", "name", thing(*xy)) for i, xy in enumerate(corners)]
+    asked = [Asked(ASKED[0].picture, (q,)) for q in asks]
     shuffled = Oracle(lambda true: true)
     order = rng.permutation(400)
     shuffled.truth = {f"thing {i}": (thing(*corners[k]),) for i, k in enumerate(order)}
@@ -201,7 +200,8 @@ def test_after_a_kill_no_answer_is_computed_twice_and_the_numbers_are_the_same(t
     again = Oracle(lambda true: true[:1])
     pairs = evaluate(again, ASKED, 100, 2, AnswerFile(file), show=False)
     assert judged([measure(p) for p in pairs]) == whole
-    assert sorted(sum(killed.asked + again.asked, [])) == sorted(q.phrase for a in ASKED for q in a.questions)
+    once = sorted(phrase for phrases in killed.asked + again.asked for phrase in phrases)
+    assert once == sorted(q.phrase for a in ASKED for q in a.questions)
     assert again.looked == [1]  # the other picture has all its answers
     done = Oracle(lambda true: true, dies_after=0)
     assert judged([measure(p) for p in evaluate(done, ASKED, 100, 2, AnswerFile(file), show=False)]) == whole
@@ -215,7 +215,7 @@ def test_answers_of_other_data_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the data changed"):
         evaluate(Oracle(lambda true: true), other, 100, kept=AnswerFile(file), show=False)
     file.write_text('{"id": "a-0"}\n')
-    with pytest.raises(ValueError, match="answers.jsonl:1: no answer"):
+    with pytest.raises(ValueError, match=r"answers\.jsonl:1: no answer"):
         AnswerFile(file)
 
 

@@ -58,21 +58,17 @@ def random_files(pictures: int, seed: int, masks: bool = False) -> tuple[dict, l
     return {"images": images, "annotations": truth, "categories": [{"id": c + 1} for c in range(CLASSES)]}, results
 
 
-def reference(truth: dict, results: list[dict], kind: str, fast: bool) -> dict[str, float]:
+def reference(truth: dict, results: list[dict], kind: str, fast: bool) -> dict[str, float | None]:
     coco = (FastCOCO if fast else COCO)()
-    coco.dataset = {
-        **truth,
-        "info": {},
-        "licenses": [],
-        "categories": [{"name": "x", **c} for c in truth["categories"]],
-    }
+    names = [{"name": "x", **c} for c in truth["categories"]]
+    coco.dataset = {**truth, "info": {}, "licenses": [], "categories": names}
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
         judge = (COCOeval_faster if fast else COCOeval)(coco, coco.loadRes([dict(r) for r in results]), kind)
         judge.evaluate()
         judge.accumulate()
         judge.summarize()
-    return dict(zip(KEYS, judge.stats[:6], strict=True))
+    return {key: None if value == -1 else float(value) for key, value in zip(KEYS, judge.stats[:6], strict=True)}
 
 
 def things(rows: list[dict], masks: bool) -> Things:
