@@ -70,8 +70,10 @@ def asking(model: str | None, n: int, alone: int, threads: int) -> dict[str, flo
     return {**figures, "ratio": figures["batched"] / figures["alone"]}
 
 
-def write_boxes(file: Path, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def write_boxes(file: Path, count: int, rng: np.random.Generator) -> Any:
     """A COCO results file of 100 boxes a picture over 80 classes, 1 in 4 near a true one; and the truth."""
+    from perceptiongpt.metrics.detection import Things
+
     pictures = max(1, count // 100)
     many = pictures * 8
     image, category = rng.integers(0, pictures, many), rng.integers(1, 81, many)
@@ -90,7 +92,7 @@ def write_boxes(file: Path, count: int, rng: np.random.Generator) -> dict[str, n
         for i, (m, c, s, b) in enumerate(zip(images, classes, scores, xywh.tolist(), strict=True)):
             out.write(f'{"," if i else ""}{{"image_id":{m},"category_id":{c},"score":{s},"bbox":{b}}}')
         out.write("]")
-    return {"image": image, "category": category, "boxes": true}
+    return Things(image, category, true)
 
 
 def write_masks(file: Path, count: int, rng: np.random.Generator) -> list[Any]:
@@ -123,12 +125,12 @@ def judging(boxes: int, masks: int, folder: Path) -> dict[str, float]:
     """Seconds of reading and judging, and the process's peak memory (it makes the files, too)."""
     from perceptiongpt.foreign import coco_columns, read_predictions
     from perceptiongpt.judging import judged, measure
-    from perceptiongpt.metrics.detection import Things, average_precision
+    from perceptiongpt.metrics.detection import average_precision
 
     rng = np.random.default_rng(0)
     truth = write_boxes(folder / "boxes.json", boxes, rng)
     started = time.perf_counter()
-    found = average_precision(coco_columns(folder / "boxes.json"), Things(**truth))
+    found = average_precision(coco_columns(folder / "boxes.json"), truth)
     on_boxes = time.perf_counter() - started
     questions = write_masks(folder / "answers.jsonl", masks, rng)
     started = time.perf_counter()

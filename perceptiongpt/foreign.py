@@ -167,11 +167,11 @@ def coco_columns(path: str | Path) -> Things:
     rows = _coco_rows(path)
     try:
         xywh = np.asarray([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
-        numbers = {k: np.asarray([row[f"{k}_id"] for row in rows]) for k in ("image", "category")}
+        image, category = (np.asarray([row[k] for row in rows]) for k in ("image_id", "category_id"))
         scores = np.asarray([row["score"] for row in rows], np.float64)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not every row has image_id, category_id, bbox and score ({error})") from error
-    return Things(**numbers, boxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1), scores=scores)
+    return Things(image, category, np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1), scores=scores)
 
 
 def _coco_region(row: Mapping[str, Any], size_wh: tuple[int, int]) -> Packed:

@@ -117,7 +117,7 @@ def test_silence_scores_nothing_but_the_none() -> None:
 
 def test_one_pixel_to_the_side_costs_what_it_must() -> None:
     def shifted(true: tuple[Region, ...]) -> list[Region]:
-        masks = [np.roll(t.mask, 1, axis=1) for t in true]
+        masks = [np.roll(np.asarray(t.mask), 1, axis=1) for t in true]
         return [Region(box=mask_to_box(m), mask=m) for m in masks]
 
     result = numbers(Oracle(shifted))

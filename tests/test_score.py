@@ -149,15 +149,10 @@ def folder(at: Path) -> Path:
         Image.new("RGB", WH, "navy").save(at / f"images/{number}.png")
         mask = np.zeros(WH[::-1], bool)
         mask[20:60, x : x + 50] = True
-        thing = {"boxes": [[x, 20, x + 50, 60]], "masks": [encode_rle(mask)]}
-        for k, (kind, truth) in enumerate((("name", thing), ("none", {"boxes": [], "masks": []}))):
-            row = {
-                "id": f"{number}-{k}",
-                "image": f"images/{number}.png",
-                "phrase": f"the {kind}",
-                "kind": kind,
-                **truth,
-            }
+        for k, kind in enumerate(("name", "none")):
+            row: dict[str, Any] = {"id": f"{number}-{k}", "image": f"images/{number}.png", "phrase": f"the {kind}"}
+            there = kind == "name"
+            row |= {"kind": kind, "boxes": [[x, 20, x + 50, 60]] * there, "masks": [encode_rle(mask)] * there}
             lines.append(json.dumps(row))
     (at / "expressions.jsonl").write_text("\n".join(lines) + "\n")
     for name in ("samples.jsonl", "annotations.json"):
