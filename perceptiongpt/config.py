@@ -32,6 +32,7 @@ class Rates:
     heads: float = 5e-4
     rows: float = 1e-3  # rows of new tokens want more than an adapter
     adapter: float = 5e-4
+    vision: float = 3e-4  # the adapter of the vision tower
     host: float = 2e-4
 
 
@@ -39,8 +40,8 @@ class Rates:
 class Stage:
     """A stretch of a run with one aim.
 
-    `aim`: "name" teaches the projector to name image tokens; "look" trains the decoders on the language model as it is
-    (no gradient goes through it, so it costs a third); "all" trains everything that was added.
+    `aim`: "name" teaches the projector to name image tokens; "words" trains projector and decoders on words and
+    picture without running the language model, many times faster; "all" trains everything that was added.
     """
 
     aim: str = "all"
@@ -52,8 +53,8 @@ class Stage:
     rates: Rates = Rates()
 
     def __post_init__(self) -> None:
-        if self.aim not in ("name", "look", "all"):
-            raise ValueError(f"a stage's aim is {self.aim!r}; wanted 'name', 'look' or 'all'")
+        if self.aim not in ("name", "words", "all"):
+            raise ValueError(f"a stage's aim is {self.aim!r}; wanted 'name', 'words' or 'all'")
         if min(self.steps, self.batch, self.accumulate) < 1:
             raise ValueError(
                 f"a stage of {self.steps} steps of {self.batch} x {self.accumulate}; wanted at least 1 of each"
@@ -120,23 +121,27 @@ def first_light() -> Run:
         out="runs/first_light",
         data=(("scenes:train", 1.0),),
         stages=(
-            Stage(aim="name", steps=5600, batch=32, warmup=20, keep=11200, rates=Rates(host=2e-3)),
-            Stage(aim="look", steps=2000, batch=8, warmup=50, rates=Rates(heads=1e-3, rows=2e-3)),
-            Stage(aim="all", steps=2000, batch=8, warmup=30, rates=Rates(heads=7e-4, adapter=1e-3, host=2e-5)),
+            Stage(aim="name", steps=2000, batch=32, warmup=20, keep=6400, rates=Rates(host=2e-3)),
+            Stage(aim="words", steps=2100, batch=8, warmup=50, rates=Rates(heads=1e-3, host=3e-4, vision=5e-4)),
+            Stage(
+                aim="all", steps=450, batch=4, warmup=30, rates=Rates(heads=4e-4, adapter=1e-3, host=2e-5, vision=2e-5)
+            ),
         ),
         decay=0.03,
         threads=1,
         workers=1,
-        save_every=50,
+        save_every=100,
         settings={
+            "decoder_depth": 3,
             "read_layers": "fused",
-            "read_window": 8,
+            "read_window": 12,
             "lora_targets": "attention",
             "lora_rank": 16,
             "lora_alpha": 32,
+            "lora_vision_layers": 5,
             "trained_host_modules": ("model.multi_modal_projector",),
         },
-        weights=Weights(name=0.1, cycle=0.1),
+        weights=Weights(name=0.2, cycle=0.1),
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from peft.helpers import disable_input_dtype_casting
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -28,8 +29,8 @@ from perceptiongpt.data.collate import collate
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Sample
-from perceptiongpt.model.adapt import choose_trainable, host_module, trainable_report
-from perceptiongpt.model.align import Gallery, Naming, naming_loss
+from perceptiongpt.model.adapt import choose_trainable, host_module, is_vision, trainable_report
+from perceptiongpt.model.align import Gallery, NamedMask, Naming, named_masks, naming_loss
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.store import replace_folder, save
 
@@ -55,10 +56,11 @@ class Batches(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, k: int) -> tuple[Batch, list[list[Region]]]:
+    def __getitem__(self, k: int) -> tuple[Batch, list[list[NamedMask]]]:
         rng = np.random.default_rng((self.seed, 7, k))
         chosen = self._pool(k // POOL)[k % POOL :: POOL]
-        return collate(chosen, self.renderer, self.eye, rng), [named_regions(s) for s in chosen if s.image is not None]
+        named = [named_masks(named_regions(s), self.eye.canvas) for s in chosen if s.image is not None]
+        return collate(chosen, self.renderer, self.eye, rng), named
 
     def _pool(self, p: int) -> list[Sample]:
         """The samples of POOL batches, longest first, so that a batch holds samples of about one length."""
@@ -126,7 +128,8 @@ def train(
         started = time.monotonic()
         with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             for step in range(first, stage.steps):
-                values = _step(model, optimiser, feed, stage, step, run)
+                with disable_input_dtype_casting(model):  # autocast sees to it, and once is enough
+                    values = _step(model, optimiser, feed, stage, step, run)
                 if not all(math.isfinite(v) for v in values.values()):
                     raise TrainError(
                         f"step {step} of stage {number} gave {values}; lower the rates or look at its samples"
@@ -184,7 +187,7 @@ def _step(
                 loss_parts: dict[str, Tensor] = {"name": loss}
             else:
                 moved = batch.to(device)
-                output = model(moved, through=stage.aim == "all")
+                output = model(moved, language=stage.aim != "words")
                 loss_parts = parts(output, moved)
                 if weights["name"] and output.cells is not None:
                     naming = Naming.of(model, named, (output.cells.shape[-2], output.cells.shape[-1]))
@@ -240,10 +243,11 @@ def _schedule(step: int, steps: int, warmup: int) -> float:
 
 
 def _optimiser(model: PerceptionModel, rates: Rates, decay: float) -> torch.optim.Optimizer:
-    groups: dict[str, list[torch.nn.Parameter]] = {"heads": [], "rows": [], "adapter": [], "host": []}
+    groups: dict[str, list[torch.nn.Parameter]] = {"heads": [], "rows": [], "adapter": [], "vision": [], "host": []}
     for name, p in model.named_parameters():
         if p.requires_grad:
-            kind = "adapter" if ".lora_" in name else "host" if name.startswith("host.") else "heads"
+            adapter = "vision" if is_vision(name) else "adapter"
+            kind = adapter if ".lora_" in name else "host" if name.startswith("host.") else "heads"
             groups["rows" if name == "vis_row" else kind].append(p)
     peaks = asdict(rates)
     return torch.optim.AdamW(

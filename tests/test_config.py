@@ -42,7 +42,7 @@ def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
         ("weights.cell=0", ("weights", "cell"), 0.0),
         ("stages.0.steps=3", ("stages", 0, "steps"), 3),
         ("stages.1.rates.heads=1e-3", ("stages", 1, "rates", "heads"), 1e-3),
-        ("stages.1.aim=look", ("stages", 1, "aim"), "look"),
+        ("stages.1.aim=words", ("stages", 1, "aim"), "words"),
         ("data.0.1=0.5", ("data", 0, 1), 0.5),
         ("data.0.0=shapes", ("data", 0, 0), "shapes"),
         ('data=[["shapes", 1], ["scenes:train", 3]]', ("data",), (("shapes", 1.0), ("scenes:train", 3.0))),
@@ -110,4 +110,4 @@ def test_every_loss_part_has_a_weight_and_every_group_a_rate() -> None:
     assert set(asdict(Weights())) == {
         *("text", "box_l1", "box_giou", "mask_bce", "mask_dice", "cell", "score", "cycle", "name")
     }
-    assert set(asdict(Rates())) == {"heads", "rows", "adapter", "host"}
+    assert set(asdict(Rates())) == {"heads", "rows", "adapter", "vision", "host"}

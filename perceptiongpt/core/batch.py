@@ -53,4 +53,4 @@ class Output:
     targets: Tensor  # long [P]
     regions: Regions
     cells: Tensor | None  # [P, D, hc, wc]: what the language model read of the pictures, before positions
-    again: Regions  # every given region decoded from its own encoding (the cycle)
+    again: Regions | None  # every given region decoded from its own encoding (the cycle); None without language

@@ -125,10 +125,12 @@ class Canvas:
         if not len(filled):
             return np.zeros((side, side), np.float32)
         top, bottom = int(filled[0]), int(filled[-1]) + 1
+        filled = np.flatnonzero(mask[top:bottom].any(0))
+        mask = mask[:, filled[0] : filled[-1] + 1]
         rows = _shares(height, self.reach_xy[1], side)  # [side, H]
-        columns = _shares(width, self.reach_xy[0], side)  # [side, W]
-        strips = np.zeros((side, width), np.float32)
-        step = max(1, CHUNK_PIXELS // width)
+        columns = _shares(width, self.reach_xy[0], side)[:, filled[0] : filled[-1] + 1]  # [side, w]
+        strips = np.zeros((side, mask.shape[1]), np.float32)
+        step = max(1, CHUNK_PIXELS // mask.shape[1])
         for start in range(top, bottom, step):  # a large picture is never held as floats
             part = slice(start, min(start + step, bottom))
             strips += rows[:, part] @ mask[part].astype(np.float32)

@@ -29,8 +29,9 @@ def parts(output: Output, batch: Batch) -> dict[str, Tensor]:
     truth = Truth.of(batch)
     out = {"text": text(output.logits, output.targets)}
     out.update(regions(output.regions, truth.where(spoken)))
-    again = regions(output.again, truth)
-    out["cycle"] = sum((again[k] for k in ("box_l1", "box_giou", "mask_bce", "mask_dice")), start=out["text"] * 0.0)
+    if output.again is not None:
+        again = regions(output.again, truth)
+        out["cycle"] = sum((again[k] for k in ("box_l1", "box_giou", "mask_bce", "mask_dice")), start=out["text"] * 0.0)
     return out
 
 

@@ -8,6 +8,8 @@ B batch rows, T tokens, D width, N places in reading order (row by row, left to 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -40,14 +42,37 @@ def read(states: Tensor, slot: Tensor) -> Tensor:
     return states[slot]
 
 
-def window(states: Tensor, slot: Tensor, size: int) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True, eq=False)
+class Words:
+    """What was said last before each of N places."""
+
+    vectors: Tensor  # [N, W, D], the nearest last
+    there: Tensor  # bool [N, W]: False before the row began, and for what belongs to an earlier region
+
+    def at(self, rows: Tensor | slice) -> Words:
+        """The words before some of the places."""
+        return Words(self.vectors[rows], self.there[rows])
+
+
+def window(states: Tensor, slot: Tensor, size: int, regions: Tensor) -> Words:
     """The last `size` vectors of `states` [B, T, D] up to and including each place of `slot`, in reading order.
 
-    Returns [N, size, D] and bool [N, size]: False where the row had not yet begun.
+    `regions` (bool [B, T]) are the places that hold regions: see `since_region`.
     """
     row, at = slot.nonzero().unbind(1)
     back = at[:, None] - torch.arange(size - 1, -1, -1, device=at.device)
-    return states[row[:, None], back.clamp(min=0)], back >= 0
+    row, back, begun = row[:, None], back.clamp(min=0), back >= 0
+    return Words(states[row, back], begun & since_region(regions[row, back]))
+
+
+def since_region(regions: Tensor) -> Tensor:
+    """For windows of places (bool [N, W], True at regions), what was said since the last region but one's run: [N, W].
+
+    "the cup <vis> and the two dogs <vis>": of the words before the next place, "and the two dogs <vis>".
+    """
+    run = regions.flip(-1).cumprod(-1).flip(-1).bool()  # regions just before the place itself
+    earlier = regions & ~run
+    return earlier.flip(-1).cumsum(-1).flip(-1) == 0
 
 
 def write(states: Tensor, slot: Tensor, vectors: Tensor) -> Tensor:

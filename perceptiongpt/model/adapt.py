@@ -15,28 +15,35 @@ from torch import nn
 _ATTENTION = re.compile(r"(language_model|text_model|model)\.layers\.\d+\.self_attn\.(q|k|v|o)_proj$")
 _MLP = re.compile(r"(language_model|text_model|model)\.layers\.\d+\.mlp\.(gate|up|down)_proj$")
 _VISION = re.compile(r"(vision|visual)")
+_VISION_LAYER = re.compile(r"(?:vision|visual)\w*\.(?:\w+\.)*?(?:layers?|blocks|resblocks)\.(\d+)\.")
 
 
-def lora_names(host: nn.Module, targets: str) -> list[str]:
-    """Names of the language model's linear layers that an adapter goes to: `attention`, `all` or `none`."""
+def lora_names(host: nn.Module, targets: str, vision_layers: range = range(0)) -> list[str]:
+    """Names of the linear layers that an adapter goes to: the language model's `attention`, `all` or `none`.
+
+    And all of the vision tower's layers in `vision_layers`, counted from its first.
+    """
     wanted = {"attention": (_ATTENTION,), "all": (_ATTENTION, _MLP), "none": ()}[targets]
-    return [
-        name
-        for name, module in host.named_modules()
-        if isinstance(module, nn.Linear) and not _VISION.search(name) and any(w.search(name) for w in wanted)
-    ]
+    names = []
+    for name, module in host.named_modules():
+        seen = _VISION_LAYER.search(name)
+        spoken = not _VISION.search(name) and any(w.search(name) for w in wanted)
+        if isinstance(module, nn.Linear) and (spoken or (seen is not None and int(seen[1]) in vision_layers)):
+            names.append(name)
+    return names
 
 
-def attach_lora(host: nn.Module, targets: str, rank: int, alpha: int) -> Any:
-    """Put fresh low-rank adapters on the host's language model (an identity until trained); None for `none`.
+def attach_lora(host: nn.Module, targets: str, rank: int, alpha: int, vision_layers: range = range(0)) -> Any:
+    """Put fresh low-rank adapters on the host's language model and on `vision_layers` (an identity until trained).
 
-    Returns peft's tuner, which can disable, merge and unload them. Its weights are float32, whatever the host's type.
+    Returns peft's tuner, which can disable, merge and unload them, or None where there is nothing to adapt. Its weights
+    are float32, whatever the host's type.
     A host that already carries adapters raises ValueError.
     """
     if getattr(host, "peft_config", None):
         raise ValueError(f"this {type(host).__name__} already carries adapters; detach its plug-in or merge them first")
-    names = lora_names(host, targets)
-    if targets == "none":
+    names = lora_names(host, targets, vision_layers)
+    if targets == "none" and not vision_layers:
         return None
     if not names:
         raise ValueError(
@@ -80,9 +87,11 @@ def host_module(host: nn.Module, name: str) -> nn.Module:
 def choose_trainable(model: Any, aim: str = "all") -> None:
     """Freeze the host; train what the aim needs of what was added.
 
-    "name": the host modules that the settings name (its projector); "look": the plug-in's own parts that are reached
-    without a gradient through the language model; "all": the plug-in, the adapter and the named modules.
+    "name": the host modules that the settings name (its projector); "words": these, the vision tower's adapter, and
+    what decodes regions from words and picture; "all": the plug-in, the adapters and the named modules.
     """
+    if aim == "words" and not model.settings.read_window:
+        raise ValueError("the aim 'words' needs a plug-in that reads words; set settings.read_window to 12, say")
     named = tuple(f"host.{t}." for t in model.settings.trained_host_modules)
     here = {id(p) for n, p in model.named_parameters() if n.startswith(named)}
     for name in model.settings.trained_host_modules:
@@ -90,17 +99,23 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
             raise ValueError(
                 f"host module {name!r} has no weights of its own (a tied head is the embedding); leave it out"
             )
+    words = ("decoder.", "fusion", *named)
     for name, parameter in model.named_parameters():
-        added = not name.startswith("host.")
+        added, adapter = not name.startswith("host."), ".lora_" in name
         chosen = {
-            "name": name.startswith(named) if named else False,
-            # Not the projector, so that the decoders learn on a map that stands still (a choice, not a measurement).
-            "look": added and not name.startswith(("place.", "filler")),
-            "all": added or ".lora_" in name or (bool(named) and name.startswith(named)),
+            "name": bool(named) and name.startswith(named),
+            "words": (name.startswith(words) and not name.startswith("decoder.state."))
+            or (adapter and is_vision(name)),
+            "all": added or adapter or (bool(named) and name.startswith(named)),
         }[aim]
         parameter.requires_grad_(chosen)
     model.train()
     model.host.eval()  # dropout of frozen parts stays off
+
+
+def is_vision(name: str) -> bool:
+    """Whether a parameter of that name belongs to the vision tower."""
+    return _VISION_LAYER.search(name) is not None
 
 
 def trainable_report(model: Any) -> str:
@@ -114,7 +129,7 @@ def trainable_report(model: Any) -> str:
         trained += parameter.numel()
         inside = name.removeprefix("host.")
         if ".lora_" in name:
-            group = "host: low-rank adapter"
+            group = f"host: low-rank adapter{', vision' if is_vision(name) else ''}"
         elif name.startswith("host."):
             group = f"host: {next(t for t in model.settings.trained_host_modules if inside.startswith(t))}"
             projector += parameter.numel()

@@ -9,7 +9,7 @@ P pictures, I image tokens a picture, D width, R labelled regions, M names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perceptiongpt.core.answer import Region
+from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.losses import cells_target
 from perceptiongpt.model.adapt import host_module
 
 TEMPERATURE = 0.07
+MASK_SIDE = 64
+NamedMask = tuple[str, Tensor]  # a name, and where it lies: float32 [MASK_SIDE, MASK_SIDE] in 0..1 of the canvas
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,25 +37,28 @@ class Naming:
     table: Tensor  # float32 [M, D]: unit vectors of the names
 
     @classmethod
-    def of(cls, model: Any, named: Sequence[Sequence[Region]], cells_hw: tuple[int, int]) -> Naming | None:
-        """From the labelled masks of each picture; None where there is none."""
-        rows = [
-            (p, r.label, r.mask)
-            for p, group in enumerate(named)
-            for r in group
-            if r.label and r.mask is not None and r.mask.any()
-        ]
+    def of(cls, model: Any, named: Sequence[Sequence[NamedMask]], cells_hw: tuple[int, int]) -> Naming | None:
+        """From the named masks of each picture; None where there is none."""
+        rows = [(p, name, mask) for p, group in enumerate(named) for name, mask in group]
         if not rows:
             return None
         device = model.backbone.device
-        names = {name: i for i, name in enumerate(sorted({label for _, label, _ in rows}))}
-        masks = [torch.from_numpy(model.backbone.canvas(m.shape[::-1]).mask_in(m, 64)) for _, _, m in rows]
+        names = {name: i for i, name in enumerate(sorted({name for _, name, _ in rows}))}
         return cls(
             torch.tensor([p for p, _, _ in rows], device=device),
-            cells_target(torch.stack(masks).to(device), cells_hw).float(),
-            torch.tensor([names[label] for _, label, _ in rows], device=device),
+            cells_target(torch.stack([mask for _, _, mask in rows]).to(device), cells_hw).float(),
+            torch.tensor([names[name] for _, name, _ in rows], device=device),
             F.normalize(name_vectors(model, list(names)), dim=-1),
         )
+
+
+def named_masks(regions: Sequence[Region], canvas: Callable[[tuple[int, int]], Canvas]) -> list[NamedMask]:
+    """The regions of a picture that have a name and a mask that isn't empty; `canvas` is `Backbone.canvas`."""
+    return [
+        (r.label, torch.from_numpy(canvas(r.mask.shape[::-1]).mask_in(r.mask, MASK_SIDE)))
+        for r in regions
+        if r.label and r.mask is not None and r.mask.any()
+    ]
 
 
 def naming_loss(cells: Tensor, naming: Naming | None, row_norm: float) -> Tensor:
@@ -87,7 +93,7 @@ class Gallery:
 
     @classmethod
     @torch.no_grad()
-    def fill(cls, model: Any, batches: Iterable[tuple[dict[str, Tensor], Sequence[Sequence[Region]]]]) -> Gallery:
+    def fill(cls, model: Any, batches: Iterable[tuple[dict[str, Tensor], Sequence[Sequence[NamedMask]]]]) -> Gallery:
         """Run the vision tower once over all pictures. Raises ValueError where nothing is named.
 
         Hosts of dynamic resolution are refused: what their projector is given is not one row a picture.
@@ -97,7 +103,7 @@ class Gallery:
                 "this host's pictures differ in size, so features cannot be kept; leave out the aim 'name'"
             )
         kept: list[Tensor] = []
-        named: list[Sequence[Region]] = []
+        named: list[Sequence[NamedMask]] = []
         hook = projector(model).register_forward_pre_hook(lambda _, args: kept.append(args[0].detach()))
         try:
             for pixels, group in batches:

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.generation.logits_process import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from perceptiongpt.core.batch import Batch, Regions
-from perceptiongpt.core.slots import places, write
+from perceptiongpt.core.slots import Words, places, since_region, write
 from perceptiongpt.model.perception import PerceptionModel, Seen
 
 
@@ -78,8 +79,9 @@ def generate(
     at: list[list[int]] = [[] for _ in range(rows)]
     found: list[list[Regions]] = [[] for _ in range(rows)]
     w = max(1, model.settings.read_window)
-    words, there = embeds[:, -w:], mask[:, -w:].bool()  # what was said last: [B, W, D]; unused where W = 0
-    before: list[tuple[Tensor, Tensor]] = [(words[b], there[b]) for b in range(rows)]  # the region that is being said
+    recent, marks = embeds[:, -w:], slot[:, -w:]  # what was said last: [B, W, D] and which of it was regions
+    heard = Words(recent, mask[:, -w:].bool() & since_region(marks))
+    before = [heard.at(slice(b, b + 1)) for b in range(rows)]  # the words of the region that is being said
     waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region whose K tokens are not all said
     live = list(range(rows))  # rows that still speak; the tensors of the loop hold these alone, in this order
     for step in range(max_new_tokens):
@@ -99,7 +101,7 @@ def generate(
         says = [(i, b) for i, b in enumerate(live) if told[i] == model.vis_id]
         for i, b in says:
             if not waiting[b]:
-                before[b] = (words[i], there[i])
+                before[b] = heard.at(slice(i, i + 1))
             waiting[b].append(read_from[i])
         whole = [(i, b) for i, b in says if len(waiting[b]) == k]
         vectors: dict[int, Tensor] = {}
@@ -108,8 +110,8 @@ def generate(
                 vectors[i] = model.filler[len(waiting[b]) - 1]
         if whole:
             said = torch.stack([torch.stack(waiting[b]) for _, b in whole])  # [n, K, D]
-            heard = (torch.stack([before[b][part] for _, b in whole]) for part in (0, 1))
-            regions = model.decode(said, seen, owner[[b for _, b in whole]], model.phrases(said[:, 0], *heard))
+            told_of = _together(model, [before[b] for _, b in whole])
+            regions = model.decode(said, seen, owner[[b for _, b in whole]], told_of)
             spoken = model.respell(regions) if feedback else torch.zeros_like(said[:, -1])
             for n, (i, b) in enumerate(whole):
                 waiting[b] = []
@@ -130,10 +132,14 @@ def generate(
         if len(stay) < len(live):  # whoever is done costs nothing more
             kept = torch.tensor(stay, device=device)
             cache.batch_select_indices(kept)
-            embeds, mask, words, there, following = (t[kept] for t in (embeds, mask, words, there, following))
+            embeds, mask, recent, marks, following, chosen = (
+                t[kept] for t in (embeds, mask, recent, marks, following, chosen)
+            )
             live = [live[i] for i in stay]
         mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
-        words, there = torch.cat([words, embeds], dim=1)[:, -w:], mask[:, -w:].bool()
+        recent = torch.cat([recent, embeds], dim=1)[:, -w:]
+        marks = torch.cat([marks, (chosen == model.vis_id).unsqueeze(1)], dim=1)[:, -w:]
+        heard = Words(recent, mask[:, -recent.shape[1] :].bool() & since_region(marks))
         states, read_from = _last(model, embeds, mask, backbone.step_positions(following), cache)
         following = following + 1
         clock["decode"] += time.perf_counter() - started
@@ -146,6 +152,16 @@ def _last(
     """The last place's state for the head and for the decoders, each [B, D]."""
     states, layers = model.states(embeds, mask, position_ids, cache)
     return states[:, -1], model.fuse([layer[:, -1] for layer in layers])
+
+
+def _together(model: PerceptionModel, words: Sequence[Words]) -> Words | None:
+    """The words of several rows as one value, each window filled up to its full width; None where no words are read."""
+    size = model.settings.read_window
+    if not size:
+        return None
+    vectors, there = torch.cat([w.vectors for w in words]), torch.cat([w.there for w in words])
+    missing = size - vectors.shape[1]
+    return Words(F.pad(vectors, (0, 0, missing, 0)), F.pad(there, (missing, 0)))
 
 
 def silent_tokens(model: PerceptionModel) -> list[int]:

@@ -10,7 +10,6 @@ B batch rows, T tokens, D width, V the host's vocabulary, N regions, K tokens a 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from perceptiongpt.core.batch import Batch, Output, Regions
-from perceptiongpt.core.slots import before, places, read, window, write
+from perceptiongpt.core.slots import Words, before, places, read, window, write
 from perceptiongpt.model.adapt import attach_lora
 from perceptiongpt.model.backbone import Backbone, Look
-from perceptiongpt.model.fusion import LayerFusion, PhraseReader
+from perceptiongpt.model.fusion import LayerFusion
 from perceptiongpt.tasks.positions import fourier, grid_xy
 from perceptiongpt.tasks.region import PreparedPicture, RegionDecoder, RegionEncoder
 
@@ -33,6 +32,7 @@ _LIMITS = {
     "read_window": (0, 64),
     "lora_rank": (1, 1024),
     "lora_alpha": (1, 65536),
+    "lora_vision_layers": (0, 256),
 }
 
 
@@ -48,6 +48,7 @@ class Settings:
     lora_rank: int = 8
     lora_alpha: int = 16
     lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
+    lora_vision_layers: int = 0  # so many of the vision tower's layers, the last that the host reads, are adapted, too
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
 
     def __post_init__(self) -> None:
@@ -97,12 +98,13 @@ class PerceptionModel(nn.Module):
         self.encoder = RegionEncoder(width, backbone.row_norm)
         self.decoder = RegionDecoder(
             width,
-            backbone.feature_width,
+            2 * backbone.feature_width,
             settings.decoder_width,
             settings.decoder_depth,
-            words=settings.read_window > 0,
+            settings.read_window,
         )
-        self.fusion = LayerFusion(backbone.feature_layers, backbone.native_layer)
+        # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.
+        self.fusion = LayerFusion(backbone.feature_layers, [backbone.native_layer], [backbone.feature_layers // 6])
         # 2-D positions of what the language model reads, zero at birth; hosts of dynamic resolution have their own.
         self.place = None if backbone.dynamic else nn.Linear(4 * PLACE_BANDS, width)
         if self.place is not None:
@@ -111,39 +113,53 @@ class PerceptionModel(nn.Module):
         self.vis_row = nn.Parameter(backbone.host.get_output_embeddings().weight.detach().float().mean(0, keepdim=True))
         k = settings.vis_tokens
         self.filler = nn.Parameter(torch.randn(k - 1, width) * backbone.row_norm / width**0.5) if k > 1 else None
-        self.state_fusion = LayerFusion(layers + 1, 0, layers // 2, layers) if settings.read_layers == "fused" else None
+        self.state_fusion = (
+            LayerFusion(layers + 1, [0, layers // 2, layers]) if settings.read_layers == "fused" else None
+        )
         self.host_trained = {n: p.requires_grad for n, p in backbone.host.named_parameters()}  # for detach
-        w = settings.read_window
-        self.phrase_reader = PhraseReader(width, w) if w else None
-        self.lora = attach_lora(backbone.host, settings.lora_targets, settings.lora_rank, settings.lora_alpha)
+        top = backbone.native_layer  # hidden states are counted from the embeddings: layer i makes state i + 1
+        seen = range(max(0, top - settings.lora_vision_layers), top)
+        self.lora = attach_lora(backbone.host, settings.lora_targets, settings.lora_rank, settings.lora_alpha, seen)
         self.call_counter: Callable[[int], None] | None = None  # told the tokens of every language-model call
 
     # -- the forward pass ----------------------------------------------------------------------------------------
 
-    def forward(self, batch: Batch, through: bool = True) -> Output:
+    def forward(self, batch: Batch, language: bool = True) -> Output:
         """Losses' ingredients for a batch: logits at supervised places, regions said, regions reconstructed.
 
-        `through=False` lets no gradient into the language model: the decoders learn to read it as it stands.
+        Without `language` the language model isn't run: states are zeros, no text is scored and nothing reconstructed,
+        and the decoders learn from the words and the picture alone, many times faster.
         """
         seen = self.see(batch.pixels)
         slot = places(batch.input_ids, self.vis_id)  # [B, T]
         embeds = self.embed(batch.input_ids, seen)  # [B, T, D]
         embeds = write(embeds, slot, self.spell(self.encode(batch)))  # [N * K, D] written at <vis>
-        position_ids, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
-        with nullcontext() if through else torch.no_grad():
-            states, layers = self.states(embeds, _needed(batch.attention_mask), position_ids)  # [B, T, D]
-        said = self.fuse([read(layer, before(slot)) for layer in layers])  # [N * K, D]
-        phrases = self.phrases(said, *window(embeds, before(slot), self.settings.read_window))  # [N * K, D]
-        said = said.unflatten(0, (-1, self.settings.vis_tokens))  # [N, K, D]
-        if phrases is not None:  # the words before the first of a region's K tokens
-            phrases = phrases[:: self.settings.vis_tokens]  # [N, D]
-        picture = self.picture_of(batch)[batch.owner]  # [N]
-        spoken = ~batch.asked
-        regions = self.decode(said[spoken], seen, picture[spoken], None if phrases is None else phrases[spoken])
-        again = self.decode(self.encode(batch).unsqueeze(1), seen, picture)
-        supervised = batch.labels[:, 1:] != -100
+        states, said = self.hear(embeds, batch, slot) if language else self.ignore(embeds, slot)  # [B, T, D], [N, K, D]
+        picture, spoken = self.picture_of(batch)[batch.owner], ~batch.asked  # [N]
+        regions = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken))
+        again = self.decode(self.encode(batch).unsqueeze(1), seen, picture) if language else None
+        supervised = (batch.labels[:, 1:] != -100) & language
         logits = self.head(states[:, :-1][supervised])  # [P, V + 1]
         return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again)
+
+    def hear(self, embeds: Tensor, batch: Batch, slot: Tensor) -> tuple[Tensor, Tensor]:
+        """What the language model makes of a batch: its states [B, T, D], and those that say regions [N, K, D]."""
+        position_ids, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
+        states, layers = self.states(embeds, _needed(batch.attention_mask), position_ids)
+        said = self.fuse([read(layer, before(slot)) for layer in layers])  # [N * K, D]
+        return states, said.unflatten(0, (-1, self.settings.vis_tokens))
+
+    def ignore(self, embeds: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
+        """Zeros of the shapes that `hear` returns."""
+        nothing = torch.zeros_like(embeds, dtype=torch.float32)
+        return nothing, read(nothing, slot).unflatten(0, (-1, self.settings.vis_tokens))
+
+    def words(self, embeds: Tensor, slot: Tensor, which: Tensor) -> Words | None:
+        """The words before those regions of `slot` that `which` (bool [N]) chooses; None where no words are read."""
+        size = self.settings.read_window
+        if not size:
+            return None
+        return window(embeds, before(slot), size, slot).at(slice(None, None, self.settings.vis_tokens)).at(which)
 
     def picture_of(self, batch: Batch) -> Tensor:
         """For each batch row, which of the batch's pictures it shows: long [B]; rows of text alone get -1."""
@@ -161,12 +177,11 @@ class PerceptionModel(nn.Module):
 
     def prepare(self, look: Look, grids: dict[str, Tensor]) -> Seen:
         """A Look with this plug-in's positions and fused map."""
-        with torch.autocast(look.cells.device.type, enabled=False):  # geometry is float32
-            fused = self.fusion(look.layers).permute(0, 3, 1, 2)  # [P, C, h, w]
-            prepared = self.decoder.prepare(fused, look.cells)
+        maps = self.fusion(look.layers)  # [P, h, w, 2 C]
+        prepared = self.decoder.prepare(maps.permute(0, 3, 1, 2), look.cells)
         if self.place is None:
             return Seen(look.tokens, prepared, look.cells, grids)
-        place = self.place(fourier(grid_xy(*self.backbone.cells_hw, fused.device), PLACE_BANDS))  # [I, D]
+        place = self.place(fourier(grid_xy(*self.backbone.cells_hw, maps.device), PLACE_BANDS))  # [I, D]
         return Seen(tuple(t + place.to(t.dtype) for t in look.tokens), prepared, look.cells, grids)
 
     def encode(self, batch: Batch) -> Tensor:
@@ -210,22 +225,14 @@ class PerceptionModel(nn.Module):
         vis = states.float() @ self.vis_row.T
         return torch.cat([self.backbone.head(states).float(), vis], dim=-1)
 
-    def phrases(self, states: Tensor, words: Tensor, there: Tensor) -> Tensor | None:
-        """The words before each place as one vector [N, D]; None where only the state is read, as in the paper."""
-        if self.phrase_reader is None:
-            return None
-        with torch.autocast(states.device.type, enabled=False):
-            return self.phrase_reader(states, words, there)
-
-    def decode(self, states: Tensor, seen: Seen, picture: Tensor, phrases: Tensor | None = None) -> Regions:
-        """States [N, K, D], the picture of each (long [N]) and their phrases -> Regions; none need no picture."""
+    def decode(self, states: Tensor, seen: Seen, picture: Tensor, words: Words | None = None) -> Regions:
+        """States [N, K, D], the picture of each (long [N]) and their words -> Regions; none need no picture."""
         if seen.prepared is None:
             if len(states):
                 raise ValueError(f"{len(states)} regions were spoken of, but no picture was given; give a picture")
             empty = states.new_zeros((0,), dtype=torch.float32)
             return Regions(empty.view(0, 4), empty.view(0, 1, 1), empty.view(0, 1, 1), empty)
-        with torch.autocast(states.device.type, enabled=False):  # geometry is float32
-            return self.decoder(states, seen.prepared, picture, phrases)
+        return self.decoder(states, seen.prepared, picture, words)
 
     def respell(self, regions: Regions) -> Tensor:
         """Decoded regions as the vectors that are fed back: [N, D]."""

@@ -63,8 +63,10 @@ class _Attention(nn.Module):
             proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for proj, x in ((self.query, query), (self.key, key), (self.value, value))
         )
-        mask = None if valid is None else valid[:, None, None, :]
-        return self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(-2))
+        logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # by hand: few tokens, and on CPUs far faster to train
+        if valid is not None:
+            logits = logits.masked_fill(~valid[:, None, None, :], float("-inf"))
+        return self.out((logits.softmax(-1) @ v).transpose(1, 2).flatten(-2))
 
 
 class TwoWayBlock(nn.Module):
@@ -79,13 +81,19 @@ class TwoWayBlock(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
 
     def forward(
-        self, tokens: Tensor, keys: Tensor, token_place: Tensor, key_place: Tensor, valid: Tensor | None
+        self,
+        tokens: Tensor,
+        keys: Tensor,
+        token_place: Tensor,
+        key_place: Tensor,
+        valid: Tensor | None,
+        there: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         q = tokens + token_place
-        tokens = self.norms[0](tokens + self.among(q, q, tokens))
+        tokens = self.norms[0](tokens + self.among(q, q, tokens, there))
         tokens = self.norms[1](tokens + self.look(tokens + token_place, keys + key_place, keys, valid))
         tokens = self.norms[2](tokens + self.mlp(tokens))
-        keys = self.norms[3](keys + self.back(keys + key_place, tokens + token_place, tokens))
+        keys = self.norms[3](keys + self.back(keys + key_place, tokens + token_place, tokens, there))
         return tokens, keys
 
 
@@ -106,7 +114,7 @@ class PreparedMap:
 
 
 class MaskDecoder(nn.Module):
-    """Tokens of N regions against prepared pictures -> updated tokens [N, t, C] and mask logits [N, 4h, 4w]."""
+    """Tokens of N regions against prepared pictures -> updated tokens, mask logits, logits of place."""
 
     def __init__(self, feature_width: int, token_width: int, width: int, depth: int = 2, bands: int = 6) -> None:
         super().__init__()
@@ -121,6 +129,7 @@ class MaskDecoder(nn.Module):
         self.norm = nn.GroupNorm(1, width // 2)
         self.hyper_fine = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width // 4))
         self.hyper_coarse = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        self.hyper_where = nn.Linear(width, width)
         self.bias = nn.Linear(width, 1)
 
     def prepare(self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None) -> PreparedMap:
@@ -136,18 +145,22 @@ class MaskDecoder(nn.Module):
         fine = F.interpolate(F.relu(self.up2(up)), scale_factor=2, mode="bilinear", align_corners=False)
         return PreparedMap(keys, places, fine, hw, valid)
 
-    def forward(self, tokens: Tensor, prepared: PreparedMap, owner: Tensor, heat: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens [N, t, C] (the last one speaks for the mask), owner long [N], heat [N, h * w] in 0..1."""
+    def forward(
+        self, tokens: Tensor, prepared: PreparedMap, owner: Tensor, heat: Tensor, there: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """tokens [N, t, C] (the last one speaks for the mask), owner long [N], heat [N, h * w] in 0..1, `there` bool
+        [N, t] -> updated tokens, mask logits [N, 4h, 4w] and logits of where the thing is [N, h, w]."""
         keys = prepared.keys[owner] + heat.unsqueeze(-1) * self.heat
         valid = None if prepared.valid is None else prepared.valid[owner]
         token_place = tokens
         for block in self.blocks:
-            tokens, keys = block(tokens, keys, token_place, prepared.places, valid)
+            tokens, keys = block(tokens, keys, token_place, prepared.places, valid, there)
         speaker = tokens[:, -1]
         h, w = prepared.hw
+        scale = keys.shape[-1] ** -0.5
+        where = torch.einsum("nc,nkc->nk", self.hyper_where(speaker), keys).unflatten(-1, (h, w)) * scale
         coarse = torch.einsum("nc,nkc->nk", self.hyper_coarse(speaker), keys).unflatten(-1, (h, w))
         coarse = F.interpolate(coarse.unsqueeze(1), scale_factor=4, mode="bilinear", align_corners=False).squeeze(1)
         fine = prepared.fine[owner]
         logits = torch.einsum("nc,nchw->nhw", self.hyper_fine(speaker), fine)
-        scale = keys.shape[-1] ** -0.5
-        return tokens, (coarse + logits) * scale + self.bias(speaker).unsqueeze(-1)
+        return tokens, (coarse + logits) * scale + self.bias(speaker).unsqueeze(-1), where

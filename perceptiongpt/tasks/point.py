@@ -1,14 +1,13 @@
 """A point as a vector, and a vector as a place: which cell of the picture the language model means.
 
-The decoder is what breaks the plateau of small models (`design.md` 7): logits over the image's cells are the match of
-the state with the very tokens that the language model read. Points are x, y in 0..1 of the canvas.
+Pointing is what breaks the plateau of small models (`design.md` 7): logits over the image's cells are the match of the
+state, or of the words just said, with the very tokens that the language model read. The region decoder refines them.
+Points are x, y in 0..1 of the canvas.
 
 N regions, D width of the language model, I image cells.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -29,53 +28,53 @@ class PointEncoder(nn.Module):
         return self.mlp(torch.cat([points_xy, fourier(points_xy, self.bands)], dim=-1))
 
 
-@dataclass(frozen=True, eq=False)
-class CellKeys:
-    """What pointing needs of B pictures' cells."""
+class StatePointer(nn.Module):
+    """States [N, D] against the cells of pictures -> [N, I], by learned queries and keys."""
 
-    learned: Tensor  # [B, I, H] unit vectors
-    units: Tensor  # [B, I, D] the cells themselves as unit vectors
-
-    def pick(self, rows: Tensor) -> CellKeys:
-        return CellKeys(self.learned[rows], self.units[rows])
-
-
-class PointDecoder(nn.Module):
-    """States [N, D] (and phrases just said [N, D] where `words` are read) against the cells of pictures -> [N, I].
-
-    A phrase is compared outright, by cosine, with what the language model read of the picture: both are input
-    embeddings, and the image tokens are taught to lie at the names of what they show (model/align.py).
-    """
-
-    def __init__(self, width: int, hidden: int = 256, words: bool = False) -> None:
+    def __init__(self, width: int, hidden: int = 256) -> None:
         super().__init__()
         # Biases of the keys would shift all cells alike, which softmax cannot see.
         self.key = nn.Sequential(nn.LayerNorm(width, bias=False), nn.Linear(width, hidden, bias=False))
         self.norm = nn.LayerNorm(width)
         self.direct = nn.Linear(width, hidden, bias=False)
         self.further = nn.Sequential(nn.Linear(width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
-        self.sharpness = nn.Parameter(torch.tensor(10.0))
-        # In the likeness of words: the temperature that they were taught at.
-        self.trust = nn.Parameter(torch.tensor(14.0)) if words else None
+        self.sharpness = nn.Parameter(torch.tensor(10.0).log())
         key, last = self.key[1], self.further[2]
         assert isinstance(key, nn.Linear) and isinstance(last, nn.Linear)
-        with torch.no_grad():  # a fresh decoder already points at the token that is most like the state
+        with torch.no_grad():  # a fresh one already points at the token that is most like the state
             self.direct.weight.copy_(key.weight)
             last.weight.zero_()
             last.bias.zero_()
 
-    def prepare(self, cells: Tensor) -> CellKeys:
-        """The language model's own cells [B, I, D] -> keys, once a picture."""
-        return CellKeys(F.normalize(self.key(cells), dim=-1), F.normalize(cells, dim=-1))
+    def prepare(self, cells: Tensor) -> Tensor:
+        """The language model's own cells [B, I, D] -> unit keys [B, I, H], once a picture."""
+        return F.normalize(self.key(cells), dim=-1)
 
-    def forward(self, states: Tensor, cells: CellKeys, owner: Tensor, phrases: Tensor | None = None) -> Tensor:
+    def forward(self, states: Tensor, keys: Tensor) -> Tensor:
+        """states [N, D], keys [N, I, H]."""
         states = self.norm(states)
         query = F.normalize(self.direct(states) + self.further(states), dim=-1)  # [N, H]
-        logits = torch.einsum("nh,nih->ni", query, cells.learned[owner]) * self.sharpness
-        if phrases is None or self.trust is None:
-            return logits
-        likeness = torch.einsum("nd,nid->ni", F.normalize(phrases, dim=-1), cells.units[owner])
-        return logits + likeness * self.trust
+        return torch.einsum("nh,nih->ni", query, keys) * self.sharpness.exp()
+
+
+class WordPointer(nn.Module):
+    """Phrases [N, D] against the cells of pictures -> [N, I], outright by cosine: nothing learned but the sharpness.
+
+    Both are input embeddings of the language model: image tokens are taught to lie at the names of what they show
+    (model/align.py), at the temperature that `sharpness` begins with.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.tensor(14.0).log())
+
+    def prepare(self, cells: Tensor) -> Tensor:
+        """The language model's own cells [B, I, D] -> unit keys [B, I, D], once a picture."""
+        return F.normalize(cells, dim=-1)
+
+    def forward(self, phrases: Tensor, keys: Tensor) -> Tensor:
+        """phrases [N, D], keys [N, I, D]."""
+        return torch.einsum("nd,nid->ni", F.normalize(phrases, dim=-1), keys) * self.sharpness.exp()
 
 
 def best_xy(logits: Tensor, height: int, width: int) -> Tensor:

@@ -15,10 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perceptiongpt.core.batch import Regions
+from perceptiongpt.core.slots import Words
 from perceptiongpt.tasks.box import BoxDecoder, BoxEncoder, extent_cxcywh
 from perceptiongpt.tasks.mask import MaskDecoder, MaskEncoder, PreparedMap
-from perceptiongpt.tasks.point import CellKeys, PointDecoder, PointEncoder
+from perceptiongpt.tasks.point import PointEncoder, StatePointer, WordPointer
 from perceptiongpt.tasks.score import ScoreDecoder
+from perceptiongpt.tasks.words import WordReader
 
 
 class RegionEncoder(nn.Module):
@@ -45,24 +47,30 @@ class PreparedPicture:
     """What the decoders need of B pictures, computed once a picture and kept."""
 
     map: PreparedMap
-    cells: CellKeys
+    keys: Tensor  # [B, I, H] unit keys of the language model's cells
     cells_hw: tuple[int, int]
 
     def pick(self, rows: Tensor) -> PreparedPicture:
         """The pictures at `rows` (long [R]); a picture may be picked several times."""
-        return PreparedPicture(self.map.pick(rows), self.cells.pick(rows), self.cells_hw)
+        return PreparedPicture(self.map.pick(rows), self.keys[rows], self.cells_hw)
 
 
 class RegionDecoder(nn.Module):
-    """States [N, K, D] and prepared pictures -> Regions: the same states feed point, box, mask and score."""
+    """States [N, K, D] and prepared pictures -> Regions: the same states feed point, box, mask and score.
+
+    With a `window`, the words just said are read beside the state: they point, and they are tokens of the decoder.
+    """
 
     def __init__(
-        self, width: int, feature_width: int, decoder_width: int = 192, depth: int = 2, words: bool = False
+        self, width: int, feature_width: int, decoder_width: int = 192, depth: int = 2, window: int = 0
     ) -> None:
         super().__init__()
-        self.point = PointDecoder(width, words=words)
-        self.state = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, decoder_width))
-        self.phrase = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, decoder_width)) if words else None
+        self.reader = WordReader(width, window, decoder_width) if window else None
+        self.pointer = WordPointer() if window else StatePointer(width)
+        self.state = nn.Sequential(nn.LayerNorm(width), enter := nn.Linear(width, decoder_width))
+        self.phrase = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, decoder_width)) if window else None
+        if window:  # silent at birth, so that decoders taught by words alone are not upset when states come
+            nn.init.zeros_(enter.weight)
         self.queries = nn.Parameter(torch.randn(3, decoder_width) * 0.5)  # score, box, mask
         self.mask = MaskDecoder(feature_width, width, decoder_width, depth)
         self.box = BoxDecoder(decoder_width)
@@ -70,24 +78,36 @@ class RegionDecoder(nn.Module):
 
     def prepare(self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None) -> PreparedPicture:
         """A fused vision map [B, F, h, w] and the language model's own cells [B, D, hc, wc] -> PreparedPicture."""
-        keys = self.point.prepare(cells.float().flatten(2).transpose(1, 2))
+        keys = self.pointer.prepare(cells.float().flatten(2).transpose(1, 2))
         hw = (cells.shape[-2], cells.shape[-1])
         return PreparedPicture(self.mask.prepare(feature_map, cells, valid), keys, hw)
 
-    def forward(
-        self, states: Tensor, prepared: PreparedPicture, owner: Tensor, phrases: Tensor | None = None
-    ) -> Regions:
-        """states [N, K, D], owner long [N] into the prepared pictures, phrases [N, D] where the words are read, too."""
-        states = states.float()
-        hc, wc = prepared.cells_hw
-        points = self.point(states.mean(1), prepared.cells, owner, phrases)  # [N, hc * wc]
+    def forward(self, states: Tensor, prepared: PreparedPicture, owner: Tensor, words: Words | None = None) -> Regions:
+        """states [N, K, D], owner long [N] into the prepared pictures, the words before each where they are read.
+
+        Without words a decoder that reads them has the state alone, which then points nowhere by itself.
+        """
+        states, keys = states.float(), prepared.keys[owner]
+        tokens = self.state(states)  # [N, K, C]
+        begin = tokens[:, :1]  # each task starts from the state, and from the phrase
+        there = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        if self.reader is None or self.phrase is None:
+            points = self.pointer(states.mean(1), keys)  # [N, I]
+        elif words is None:
+            points = states.new_zeros(keys.shape[:2])
+        else:
+            heard, phrase = self.reader(words)
+            points = self.pointer(phrase, keys)
+            tokens, there = torch.cat([tokens, heard], dim=1), torch.cat([there, words.there], dim=1)
+            begin = begin + self.phrase(phrase).unsqueeze(1)
         heat = points.softmax(-1)
-        heat = (heat / heat.amax(-1, keepdim=True)).unflatten(-1, (hc, wc)).unsqueeze(1)
+        heat = (heat / heat.amax(-1, keepdim=True)).unflatten(-1, prepared.cells_hw).unsqueeze(1)
         heat = F.interpolate(heat, prepared.map.hw, mode="bilinear", align_corners=False).flatten(1)
-        said = self.state(states)  # [N, K, C]
-        if phrases is not None and self.phrase is not None:
-            said = torch.cat([said, self.phrase(phrases).unsqueeze(1)], dim=1)
-        tokens = torch.cat([said, self.queries + said[:, :1]], dim=1)  # each task starts from the state
-        tokens, masks = self.mask(tokens, prepared.map, owner, heat)
-        boxes = self.box(tokens[:, -2], extent_cxcywh(masks))
-        return Regions(boxes, masks, points.unflatten(-1, (hc, wc)), self.score(tokens[:, -3]))
+        there = F.pad(there, (0, len(self.queries)), value=True)
+        tokens = torch.cat([tokens, self.queries + begin], dim=1)
+        found = self.mask(tokens, prepared.map, owner, heat, there)
+        with torch.autocast(states.device.type, enabled=False):  # geometry is float32
+            tokens, masks, finer = (t.float() for t in found)
+            points = points.float().unflatten(-1, prepared.cells_hw) + F.adaptive_avg_pool2d(finer, prepared.cells_hw)
+            boxes = self.box(tokens[:, -2], extent_cxcywh(masks))
+            return Regions(boxes, masks, points, self.score(tokens[:, -3]))

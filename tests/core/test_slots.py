@@ -59,9 +59,26 @@ def test_gradients_flow_to_what_was_written_and_stop_at_what_it_replaced():
 def test_a_window_ends_at_its_place_and_says_where_the_row_had_not_begun():
     states = torch.arange(5.0).reshape(1, 5, 1)
     slot = torch.tensor([[False, True, False, False, True]])
-    vectors, there = slots.window(states, slot, 3)
-    assert there.tolist() == [[False, True, True], [True, True, True]]
-    assert vectors[0, 1:, 0].tolist() == [0, 1] and vectors[1, :, 0].tolist() == [2, 3, 4]
+    words = slots.window(states, slot, 3, torch.zeros_like(slot))
+    assert words.there.tolist() == [[False, True, True], [True, True, True]]
+    assert words.vectors[0, 1:, 0].tolist() == [0, 1] and words.vectors[1, :, 0].tolist() == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("regions", "since"),
+    [
+        ("....", "yyyy"),
+        (".v..", "..yy"),  # words after another region
+        (".vv.", "...y"),
+        ("..vv", "yyyy"),  # the second and third of a group share their words, and see each other
+        ("v.v.", "...y"),
+        (".v.v", "..yy"),
+        ("vvvv", "yyyy"),
+    ],
+)
+def test_a_phrase_is_what_was_said_since_the_last_region(regions: str, since: str) -> None:
+    marks = torch.tensor([[c == "v" for c in regions]])
+    assert slots.since_region(marks).tolist() == [[c == "y" for c in since]]
 
 
 def test_no_places_means_no_vectors():

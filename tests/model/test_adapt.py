@@ -9,8 +9,16 @@ import pytest
 import torch
 
 from perceptiongpt.core.objective import parts
-from perceptiongpt.model.adapt import choose_trainable, detach, disabled, host_module, lora_names, trainable_report
-from perceptiongpt.model.align import Naming, naming_loss
+from perceptiongpt.model.adapt import (
+    choose_trainable,
+    detach,
+    disabled,
+    host_module,
+    is_vision,
+    lora_names,
+    trainable_report,
+)
+from perceptiongpt.model.align import Naming, named_masks, naming_loss
 from perceptiongpt.model.tiny import FAMILIES
 
 Make = Callable[..., Any]
@@ -36,10 +44,10 @@ def mixed(model: Any, sample: Make, batch: Make) -> Any:
 
 def cost(model: Any, given: Any, aim: str, sample: Make) -> torch.Tensor:
     if aim == "name":
-        named = [list(sample(said=["mask"]).turns[1].regions), []]
+        named = [named_masks(sample(said=["mask"]).turns[1].regions, model.backbone.canvas), []]
         naming = Naming.of(model, named, model.backbone.cells_hw)
         return naming_loss(model.backbone.look(given.pixels).cells, naming, model.backbone.row_norm)
-    return sum(parts(model(given, through=aim == "all"), given).values(), start=torch.zeros(()))
+    return sum(parts(model(given, language=aim != "words"), given).values(), start=torch.zeros(()))
 
 
 def logits(model: Any, prompt: Any) -> torch.Tensor:
@@ -61,12 +69,17 @@ def a_little_training(model: Any, given: Any, aim: str, sample: Make) -> None:
         optimiser.zero_grad()
 
 
-@pytest.mark.parametrize("aim", ["name", "look", "all"])
+@pytest.mark.parametrize("aim", ["name", "words", "all"])
 @pytest.mark.parametrize(("k", "layers", "lora"), WAYS)
 def test_all_that_is_said_to_train_feels_a_gradient_and_nothing_else_does(
     family: str, aim: str, k: int, layers: str, lora: str, equipped: Make, stir: Make, sample: Make, batch: Make
 ) -> None:
-    settings = {"vis_tokens": k, "read_layers": layers, "lora_targets": lora, "read_window": 6 if k == 2 else 0}
+    settings = {
+        "vis_tokens": k,
+        "read_layers": layers,
+        "lora_targets": lora,
+        "read_window": 6 if k == 2 or aim == "words" else 0,
+    }
     model = stir(equipped(family, trained_host_modules=(PROJECTOR[family],), **settings))
     choose_trainable(model, aim)
     cost(model, mixed(model, sample, batch), aim, sample).backward()
@@ -76,22 +89,39 @@ def test_all_that_is_said_to_train_feels_a_gradient_and_nothing_else_does(
     assert felt == trained
 
 
-@pytest.mark.parametrize("aim", ["look", "all"])
+def test_words_are_not_trained_where_none_are_read(equipped: Make) -> None:
+    with pytest.raises(ValueError, match="read_window"):
+        choose_trainable(equipped("aya_vision"), "words")
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_the_vision_tower_is_adapted_where_that_is_asked_for(family: str, layers: int, equipped: Make) -> None:
+    model = equipped(family, lora_targets="none", lora_vision_layers=layers)
+    adapted = {n.split(".lora_")[0] for n, _ in model.host.named_parameters() if ".lora_" in n}
+    assert bool(adapted) == bool(layers)
+    assert all(is_vision(n) for n in adapted)
+    choose_trainable(model, "all")
+    assert {n for n, p in model.host.named_parameters() if p.requires_grad} == {
+        n for n, _ in model.host.named_parameters() if ".lora_" in n
+    }
+
+
+@pytest.mark.parametrize("aim", ["words", "all"])
 def test_training_leaves_the_host_as_it_was(
     family: str, aim: str, equipped: Make, sample: Make, batch: Make, prompts: Make
 ) -> None:
-    model = equipped(family, lora_targets="all")
+    model = equipped(family, lora_targets="all", read_window=6)
     prompt = prompts(model, [sample(), sample(seed=1, words="what is")])
     before, weights = logits(model, prompt), {n: p.clone() for n, p in model.host.state_dict().items()}
     a_little_training(model, mixed(model, sample, batch), aim, sample)
     changed = {n for n, p in model.host.state_dict().items() if not torch.equal(p, weights[n])}
     assert all(".lora_" in n for n in changed)
-    assert torch.equal(logits(model, prompt), before) == (aim == "look")
+    assert torch.equal(logits(model, prompt), before) == (aim == "words")
     flags = {n: p.requires_grad for n, p in model.named_parameters()}
     with disabled(model) as host:
         assert host is model.host
         assert torch.equal(logits(model, prompt), before)
-    assert torch.equal(logits(model, prompt), before) == (aim == "look")
+    assert torch.equal(logits(model, prompt), before) == (aim == "words")
     assert flags == {n: p.requires_grad for n, p in model.named_parameters()}
 
 

@@ -11,8 +11,17 @@ import pytest
 import torch
 
 from perceptiongpt.core.answer import Region
+from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.model.adapt import choose_trainable
-from perceptiongpt.model.align import TEMPERATURE, Gallery, Naming, name_vectors, naming_loss
+from perceptiongpt.model.align import (
+    TEMPERATURE,
+    Gallery,
+    NamedMask,
+    Naming,
+    name_vectors,
+    named_masks,
+    naming_loss,
+)
 
 Make = Callable[..., Any]
 PROJECTOR = {
@@ -24,9 +33,14 @@ HALVES = [np.zeros((32, 32), bool) for _ in range(2)]
 HALVES[0][:, :16] = HALVES[1][:, 16:] = True
 
 
-def halves() -> list[Region]:
+def canvas(size_wh: tuple[int, int]) -> Canvas:
+    return Canvas(size_wh, 32, "pad")
+
+
+def halves() -> list[NamedMask]:
     """The left is red, the right is blue."""
-    return [Region(mask=m, label=n) for m, n in zip(HALVES, ("red circle", "blue"), strict=True)]
+    regions = [Region(mask=m, label=n) for m, n in zip(HALVES, ("red circle", "blue"), strict=True)]
+    return named_masks(regions, canvas)
 
 
 def pictures(eye: Any, picture: Make, n: int) -> dict[str, torch.Tensor]:
@@ -64,8 +78,9 @@ def test_tokens_are_held_at_the_hosts_norm() -> None:
 def test_what_has_no_label_or_no_mask_is_not_named(equipped: Make) -> None:
     empty = Region(mask=np.zeros((32, 32), bool), label="red")
     unnamed = [Region(mask=HALVES[0]), Region(box=(0, 0, 4, 4), label="red"), empty]
-    assert Naming.of(equipped(), [unnamed, []], (2, 2)) is None
-    naming = Naming.of(equipped(), [unnamed, halves()], (2, 2))
+    assert named_masks(unnamed, canvas) == []
+    assert Naming.of(equipped(), [[], []], (2, 2)) is None
+    naming = Naming.of(equipped(), [[], halves()], (2, 2))
     assert naming.picture.tolist() == [1, 1]
     assert torch.allclose(naming.share.sum(-1), torch.ones(2))
 

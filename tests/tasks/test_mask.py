@@ -32,17 +32,18 @@ def test_the_encoder_tells_where_a_mask_lies() -> None:
 def test_the_map_is_four_times_as_fine_as_the_features() -> None:
     decoder = made()
     prepared = decoder.prepare(torch.randn(2, 12, 6, 5), torch.randn(2, 20, 3, 3))
-    tokens, logits = decoder(torch.randn(4, 3, 32), prepared, torch.tensor([0, 1, 1, 0]), torch.rand(4, 30))
+    tokens, logits, where = decoder(torch.randn(4, 3, 32), prepared, torch.tensor([0, 1, 1, 0]), torch.rand(4, 30))
     assert tokens.shape == (4, 3, 32)
     assert logits.shape == (4, 24, 20)
+    assert where.shape == (4, 6, 5)
 
 
 def test_a_region_sees_its_own_picture_only() -> None:
     decoder = made()
     features, cells = torch.randn(2, 12, 6, 6), torch.randn(2, 20, 3, 3)
     tokens, heat = torch.randn(2, 3, 32), torch.rand(2, 36)
-    _, both = decoder(tokens, decoder.prepare(features, cells), torch.tensor([1, 0]), heat)
-    _, alone = decoder(tokens[:1], decoder.prepare(features[1:], cells[1:]), torch.tensor([0]), heat[:1])
+    _, both, _ = decoder(tokens, decoder.prepare(features, cells), torch.tensor([1, 0]), heat)
+    _, alone, _ = decoder(tokens[:1], decoder.prepare(features[1:], cells[1:]), torch.tensor([0]), heat[:1])
     assert torch.allclose(both[:1], alone, atol=1e-5)
 
 
@@ -85,7 +86,7 @@ def test_a_decoder_learns_to_draw_what_is_asked_of_it() -> None:
     truth[0, :12, :16] = truth[1, 20:, 8:] = 1
     optimiser = torch.optim.Adam(decoder.parameters(), 3e-3)
     for _ in range(60):
-        _, logits = decoder(
+        _, logits, _ = decoder(
             asked, decoder.prepare(features, cells), torch.zeros(2, dtype=torch.long), torch.zeros(2, 64)
         )
         loss = F.binary_cross_entropy_with_logits(logits, truth)

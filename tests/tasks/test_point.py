@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from perceptiongpt.tasks.point import PointDecoder, PointEncoder, best_xy
+from perceptiongpt.tasks.point import PointEncoder, StatePointer, WordPointer, best_xy
 
 
 def test_shapes_are_as_the_docstrings_say() -> None:
     assert PointEncoder(24)(torch.rand(3, 2)).shape == (3, 24)
-    decoder = PointDecoder(24)
-    owner = torch.tensor([0, 1, 1])
-    assert decoder(torch.randn(3, 24), decoder.prepare(torch.randn(2, 10, 24)), owner).shape == (3, 10)
+    for pointer in (StatePointer(24), WordPointer()):
+        keys = pointer.prepare(torch.randn(2, 10, 24))
+        assert pointer(torch.randn(3, 24), keys[torch.tensor([0, 1, 1])]).shape == (3, 10)
 
 
 def test_a_sure_cell_is_its_own_place() -> None:
@@ -34,18 +35,18 @@ def test_the_best_place_leans_to_the_better_neighbour() -> None:
     assert abs(y - 0.5) < 1e-6
 
 
-def test_the_match_does_not_depend_on_the_order_of_cells() -> None:
-    decoder, cells, state = PointDecoder(16, words=True), torch.randn(1, 8, 16), torch.randn(1, 16)
+@pytest.mark.parametrize("pointer", [StatePointer(16), WordPointer()])
+def test_the_match_does_not_depend_on_the_order_of_cells(pointer: torch.nn.Module) -> None:
+    cells, asked = torch.randn(1, 8, 16), torch.randn(1, 16)
     order = torch.randperm(8)
-    owner = torch.zeros(1, dtype=torch.long)
-    there = decoder(state, decoder.prepare(cells[:, order]), owner, state)
-    assert torch.allclose(there, decoder(state, decoder.prepare(cells), owner, state)[:, order], atol=1e-5)
+    there = pointer(asked, pointer.prepare(cells[:, order]))
+    assert torch.allclose(there, pointer(asked, pointer.prepare(cells))[:, order], atol=1e-5)
 
 
-def test_a_fresh_decoder_points_at_the_cell_that_the_words_name() -> None:
+@pytest.mark.parametrize("pointer", [StatePointer(64), WordPointer()])
+def test_a_fresh_pointer_finds_the_cell_that_is_most_like_what_it_is_given(pointer: torch.nn.Module) -> None:
     torch.manual_seed(0)
-    decoder, cells = PointDecoder(64, words=True), torch.randn(2, 12, 64)
-    owner = torch.tensor([0, 1, 1])
-    meant = torch.tensor([3, 7, 11])
-    phrases = 5.0 * cells[owner, meant] + torch.randn(3, 64)
-    assert decoder(torch.randn(3, 64), decoder.prepare(cells), owner, phrases).argmax(-1).tolist() == meant.tolist()
+    cells = torch.randn(2, 12, 64)
+    owner, meant = torch.tensor([0, 1, 1]), torch.tensor([3, 7, 11])
+    asked = 5.0 * cells[owner, meant] + torch.randn(3, 64)
+    assert pointer(asked, pointer.prepare(cells)[owner]).argmax(-1).tolist() == meant.tolist()
