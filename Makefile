@@ -2,6 +2,7 @@
 #
 #   make demo   answer about a picture: PICTURE=photo.jpg PHRASE="the red mug" writes out.png
 #   make test   environment and tests
+#   make browser   the tests that open a page in Chromium, which must be installed
 #   make lint   formatting, lint and types
 #   make env    the environment alone
 #   make clean  remove the environment and what tools left behind (fetched models stay in the user's cache)
@@ -18,7 +19,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CODE := $(wildcard perceptiongpt tests tools benchmarks)
 
-.PHONY: demo test lint env clean
+.PHONY: demo test browser lint env clean
 .DEFAULT_GOAL := demo
 
 env: $(READY)
@@ -41,6 +42,9 @@ demo: $(READY)
 # One thread: the models of the tests are so small that more threads only wait for each other.
 test: $(READY)
 	OMP_NUM_THREADS=$(OMP_NUM_THREADS) HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+browser: $(READY)
+	OMP_NUM_THREADS=$(OMP_NUM_THREADS) HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m browser
 
 lint: $(READY)
 	$(BIN)/ruff format --check $(CODE)

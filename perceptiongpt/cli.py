@@ -87,13 +87,37 @@ def parser() -> argparse.ArgumentParser:
 
     one = verbs.add_parser("evaluate", help="measure a model", description="Measure a model as a user would use it.")
     one.add_argument("model", metavar="MODEL", help="model folder, or `default` for the packaged one")
-    one.add_argument("--data", default="scenes:test", help="scenes:SPLIT[:SEED] or a folder (default: %(default)s)")
-    one.add_argument("--n", type=_count, default=500, help="expressions to ask (default: %(default)s)")
-    one.add_argument("--batch", type=_count, default=8, help="questions at a time (default: %(default)s)")
+    _truth(one)
+    one.add_argument("--batch", type=_count, default=32, help="questions at a time (default: %(default)s)")
+    one.add_argument("--workers", type=_count, default=1, help="models that answer at once (default: %(default)s)")
+    one.add_argument("--max-new-tokens", type=_count, default=48, help="an answer's most tokens (default: %(default)s)")
+    one.add_argument("--teacher-forced", action="store_true", help="also measure with the true words told beforehand")
+    one.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="where answers and report go; answers there are kept (default: in runs/evaluate)",
+    )
     one.add_argument("--quick", action="store_true", help="24 expressions: does it run at all?")
     one.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
     _machine(one)
     one.set_defaults(run="evaluate")
+
+    one = verbs.add_parser("score", help="judge a file of predictions", description="Judge a file of predictions.")
+    one.add_argument("predictions", metavar="PREDICTIONS", help="a file, or a data folder for its own truth")
+    _truth(one)
+    _notation(one)
+    one.add_argument("--out", metavar="FOLDER", help="write numbers, protocol and report there")
+    one.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
+    one.set_defaults(run="score")
+
+    one = verbs.add_parser("compare", help="two sets of answers", description="Two sets of answers, compared.")
+    one.add_argument("first", metavar="A")
+    one.add_argument("second", metavar="B")
+    _truth(one)
+    _notation(one)
+    one.add_argument("-o", "--output", metavar="FILE", help="an HTML page with the pictures where they differ")
+    one.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
+    one.set_defaults(run="compare")
 
     data = verbs.add_parser("data", help="make and look at data", description="Make and look at data.")
     kinds = data.add_subparsers(metavar="WHAT", required=True, parser_class=_Parser)
@@ -143,6 +167,20 @@ def _looking(verbs: argparse._SubParsersAction, verb: str, what: str) -> argpars
     _machine(one)
     one.set_defaults(run="look", verb=verb)
     return one
+
+
+def _truth(one: argparse.ArgumentParser) -> None:
+    sources = "scenes:SPLIT[:SEED], coco:FILE:PART (train, val, all) or a folder of `data scenes`"
+    one.add_argument("--data", default="scenes:test", help=f"{sources} (default: %(default)s)")
+    one.add_argument("--n", type=_count, default=500, help="expressions to ask (default: %(default)s)")
+
+
+def _notation(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--format", help="ours, coco, qwen, florence, paligemma, shikra (default: as the file looks)")
+    one.add_argument(
+        "--coordinates",
+        help="pixels, resized, square, 0-1, 0-1000, 0-999, 1000-bins, 1024-bins (default: as usual)",
+    )
 
 
 def _machine(one: argparse.ArgumentParser) -> None:

@@ -5,15 +5,17 @@ Knows what goes to stdout, to stderr and to files. Knows nothing of the command 
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from perceptiongpt.ends import open_eye, writable, write_whole
+from perceptiongpt.measuring import compare, evaluate, score
+
+__all__ = ["compare", "evaluate", "score"]
 PAINTED = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -30,7 +32,7 @@ def look(told: Namespace) -> None:
         if hasattr(told, "phrase") or hasattr(told, "question"):
             checked_words(words or "", "phrase" if hasattr(told, "phrase") else "question")
         region = _shown(told, picture.size)
-        eye = _eye(told.model, told)
+        eye = open_eye(told.model, told)
         seen = eye.look(picture)
         if told.verb == "caption":
             answer = seen.caption(places=not told.plain)
@@ -70,22 +72,6 @@ def train(told: Namespace) -> None:
         model = equip(host, processor, seed=run.seed, **run.settings)
     folder = go(run, model, samples, say=lambda line: print(line, flush=True), resume=told.resume)
     print(f"The trained model is in {folder}.")
-
-
-def evaluate(told: Namespace) -> None:
-    """evaluate MODEL: ask, judge, print the table, write the JSON."""
-    from perceptiongpt import evaluate as judge
-
-    target = _writable(told.json) if told.json else None
-    asked, data = judge.questions_of(told.data)
-    with redirect_stdout(sys.stderr):
-        eye = _eye(None if told.model == "default" else told.model, told)
-        result = judge.evaluate(eye, asked, 24 if told.quick else told.n, told.batch)
-    result = {**result, "protocol": judge.protocol(eye, data, result)}
-    if target is not None:
-        text = judge.to_json(result)
-        write_whole(target, lambda file: file.write(text.encode()))
-    print(judge.table(result))
 
 
 def data_scenes(told: Namespace) -> None:
@@ -239,45 +225,10 @@ def _printable(text: str) -> str:
 
 def painted_path(text: str) -> Path:
     """Where a picture may be written; refused early for a suffix that is none or a folder that isn't there."""
-    path = _writable(text)
+    path = writable(text)
     if path.suffix.lower() not in PAINTED:
         raise ValueError(f"{text} does not end in {', '.join(PAINTED)}; give a picture's name")
     return path
-
-
-def write_whole(path: Path, write: Callable[[Any], object]) -> None:
-    """Write a file under another name and rename it: what stands at `path` is always whole."""
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(part, 0o666 & ~umask)  # a temporary file is its owner's alone
-        os.replace(part, path)
-    finally:
-        Path(part).unlink(missing_ok=True)
-
-
-def _writable(text: str) -> Path:
-    path = Path(text).expanduser()
-    if path.is_dir():
-        raise ValueError(f"{text} is a folder; give the name of a file to write")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} is not there; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"the folder {path.parent} cannot be written to; name another")
-    return path
-
-
-def _eye(model: str | None, told: Namespace) -> Any:
-    import torch
-
-    from perceptiongpt.predict import load
-
-    if told.threads:
-        torch.set_num_threads(told.threads)
-    return load(model, told.host, told.dtype, told.device)
 
 
 def _shown(told: Namespace, size_wh: tuple[int, int]) -> Any:

@@ -26,10 +26,12 @@ STRIP, INK = (24, 26, 30), (240, 240, 240)
 MOST_LINES = 8
 
 Rectangle = tuple[float, float, float, float]
+Colour = tuple[int, int, int]
 
 
-def paint(picture: Picture, answer: Answer) -> Image.Image:
-    """The picture with the answer's regions on it and its text on a strip below, RGB; where requests looked it glows.
+def paint(picture: Picture, answer: Answer, colours: Sequence[Colour] = COLOURS) -> Image.Image:
+    """The picture with the answer's regions on it, each in the next of `colours`, and its text on a strip below, RGB;
+    where requests looked it glows.
 
     Small pictures are enlarged and huge ones reduced, so that labels can be read. Raises ValueError for a picture of
     another size than the answer's.
@@ -49,14 +51,14 @@ def paint(picture: Picture, answer: Answer) -> Image.Image:
     pen = max(2, round(max(size) / 320))
     for number, region in enumerate(answer):
         if region.mask is not None and region.mask.any():
-            _mask(sheet, region.mask, size, COLOURS[number % len(COLOURS)], pen)
+            _mask(sheet, region.mask, size, colours[number % len(colours)], pen)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(min(max(13, max(size) / 48), 56))
     for number, region in enumerate(answer):
-        _outline(draw, region, scale, COLOURS[number % len(COLOURS)], pen)
+        _outline(draw, region, scale, colours[number % len(colours)], pen)
     taken: list[Rectangle] = []
     for number, region in enumerate(answer):
-        _label(draw, region, scale, COLOURS[number % len(COLOURS)], font, sheet.size, taken)
+        _label(draw, region, scale, colours[number % len(colours)], font, sheet.size, taken)
     return _with_strip(sheet, answer.text, font)
 
 
@@ -108,7 +110,7 @@ def _looked(base: Image.Image, answer: Answer) -> Image.Image:
     return Image.composite(lit, dim, heat)
 
 
-def _mask(sheet: Image.Image, mask: np.ndarray, size: tuple[int, int], colour: tuple[int, int, int], pen: int) -> None:
+def _mask(sheet: Image.Image, mask: np.ndarray, size: tuple[int, int], colour: Colour, pen: int) -> None:
     """Tint what is inside and draw its rim; only the rectangle around the mask is touched."""
     area = Image.fromarray(mask.view(np.uint8) * 255)
     if area.size != size:
@@ -138,7 +140,7 @@ def _grown(area: Image.Image, by: int) -> Image.Image:
     return area
 
 
-def _outline(draw: ImageDraw.ImageDraw, region: Region, scale: float, colour: tuple[int, int, int], pen: int) -> None:
+def _outline(draw: ImageDraw.ImageDraw, region: Region, scale: float, colour: Colour, pen: int) -> None:
     if region.box is not None:
         x0, y0, x1, y1 = (v * scale for v in region.box)
         corners = (x0, y0, max(x0, x1 - 1), max(y0, y1 - 1))
@@ -155,7 +157,7 @@ def _label(
     draw: ImageDraw.ImageDraw,
     region: Region,
     scale: float,
-    colour: tuple[int, int, int],
+    colour: Colour,
     font: Any,
     sheet_wh: tuple[int, int],
     taken: list[Rectangle],

@@ -1,242 +1,160 @@
-"""What a user would get, judged: the public predictor is asked in its own words, its answers are kept, judges judge.
+"""What a user would get: the public predictor is asked in its own words and its answers are kept.
 
-The protocol is free generation, top-1, pixels of the original picture; an answer that is missing counts as wrong. Knows
-no batches of tensors and nothing inside a model.
+The protocol is free generation, top-1, pixels of the original picture. Pictures are looked at once for all their
+questions; questions of like length are asked together. Knows nothing inside a model and judges nothing (judging.py).
 """
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from perceptiongpt import metrics
-from perceptiongpt.core.answer import Answer, Region
-from perceptiongpt.core.masks import decode_rle, encode_rle
-from perceptiongpt.data.objects import ObjectLibrary
-from perceptiongpt.data.sample import Picture
-from perceptiongpt.data.scenes import Scenes, make_scene
+from perceptiongpt.answers import AnswerFile, answer_row
+from perceptiongpt.judging import Judged
+from perceptiongpt.questions import Asked, Question
 
-DEFAULT_SEED = 1
-_SKIP = 10_000_000  # as data.scenes does: a picture of which nothing may be asked is made again from another index
+WINDOW = 16  # pictures that are held, encoded, at a time
+# An answer repeats its phrase and costs a token an object: 48 say eleven words and over thirty objects.
+MAX_NEW_TOKENS = 48
 
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """A phrase and the regions (box and mask) that it means; none for what isn't there."""
-
-    phrase: str
-    kind: str
-    targets: tuple[Region, ...]
+Open = list[Asked]  # a window of pictures with the questions that aren't answered yet
+Rows = list[dict[str, Any]]
+Asker = Callable[[Iterable[Open], int, int], Iterator[Rows]]  # windows, batch, max_new_tokens -> answers
 
 
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """A picture and the questions about it."""
+def evaluate(
+    eye: Any,
+    asked: Iterable[Asked],
+    n: int,
+    batch: int = 32,
+    kept: AnswerFile | None = None,
+    show: bool | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    ask: Asker | None = None,
+) -> list[Judged]:
+    """The first `n` questions with their answers, in the order of the questions.
 
-    picture: Picture
-    questions: tuple[Question, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """What was said and what is true of one question, as numbers and run lengths: a picture is not kept."""
-
-    phrase: str
-    kind: str
-    size_wh: tuple[int, int]
-    said: tuple[Region, ...]  # boxes and scores
-    said_rle: dict[str, Any] | None  # of the first region
-    found: bool  # whether any region holds something
-    true: tuple[Region, ...]  # boxes
-    true_rle: dict[str, Any] | None  # of the only one
-    text: str
-
-    def pair(self) -> tuple[Answer, Region]:
-        """The top-1 answer and the truth of a question with one target."""
-        mask = None if self.said_rle is None else decode_rle(self.said_rle)
-        first = tuple(Region(r.box, mask, r.point, r.score) for r in self.said[:1])
-        truth = None if self.true_rle is None else decode_rle(self.true_rle)
-        return Answer(self.text, first, self.size_wh), Region(self.true[0].box, truth)
-
-
-def questions_of(
-    data: str, seed: int | None = None, library: ObjectLibrary | None = None
-) -> tuple[Iterator[Asked], str]:
-    """The questions that `data` names, and the protocol's words for it.
-
-    "scenes:SPLIT" or "scenes:SPLIT:SEED" makes pictures without end (seed 1 unless told); else a folder that
-    `data scenes` wrote. Raises ValueError or FileNotFoundError.
+    `eye` is what `predict.load` gives; answers that `kept` holds are not computed again, new ones are appended to it.
+    `batch` questions are asked at a time. `show`: a progress bar on stderr (default: where that is a terminal). `ask`:
+    who answers the questions of windows of pictures, a batch at a time (default: `eye`, here). Raises
+    ValueError where there is nothing to ask.
     """
-    kind, _, rest = data.partition(":")
-    if kind == "scenes":
-        split, _, told = rest.partition(":")
-        if told and not told.isdecimal():
-            raise ValueError(f"{told!r} in {data!r} is no seed; write scenes:test:1, for example")
-        chosen = int(told) if told else DEFAULT_SEED if seed is None else seed
-        opened = library or ObjectLibrary.open()
-        opened.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
-        return scene_questions(opened, split, chosen), f"scenes:{split} seed {chosen}"
-    if not Path(data).is_dir():
-        raise FileNotFoundError(
-            f"{data} is neither scenes:SPLIT nor a folder; make one with `perceptiongpt data scenes`"
-        )
-    return folder_questions(Scenes(data)), Path(data).name
-
-
-def scene_questions(library: ObjectLibrary, split: Any, seed: int) -> Iterator[Asked]:
-    """Composed pictures with their expressions, made when asked for, without end."""
-    index = 0
-    while True:
-        scenes = (make_scene(library, split, seed, index + again * _SKIP) for again in range(100))
-        scene = next((s for s in scenes if s.expressions), None)
-        if scene is None:
-            raise ValueError(f"no picture of split {split!r} offers a question; the library is too small")
-        things = [Region(box=o.box, mask=o.mask, label=o.name) for o in scene.objects]
-        asked = tuple(Question(e.phrase, e.kind, tuple(things[i] for i in e.targets)) for e in scene.expressions)
-        yield Asked(scene.image, asked)
-        index += 1
-
-
-def folder_questions(scenes: Scenes) -> Iterator[Asked]:
-    """The expressions in a folder, those of one picture together."""
-    for image, rows in groupby(scenes.expressions(), key=lambda row: row["image"]):
-        found = []
-        for row in rows:
-            regions = zip(row["boxes"], row["masks"], strict=True)
-            targets = tuple(Region(box=tuple(box), mask=decode_rle(rle)) for box, rle in regions)
-            found.append(Question(row["phrase"], row["kind"], targets))
-        yield Asked(image, tuple(found))
-
-
-def evaluate(eye: Any, asked: Iterable[Asked], n: int, batch: int = 8, show: bool | None = None) -> dict[str, Any]:
-    """Numbers of the first `n` questions: rec, res (exactly one target), rejection, group, by kind, counts.
-
-    `eye` is what `predict.load` gives. Each picture is looked at once and asked `batch` questions at a time. `show`: a
-    progress bar on stderr (default: where that is a terminal).
-    """
-    if n < 1 or batch < 1:
-        raise ValueError(f"n is {n} and batch {batch}; wanted at least 1 of each")
-    started = time.monotonic()
-    rows = list(_answered(eye, asked, n, batch, sys.stderr.isatty() if show is None else show))
-    if not rows:
-        raise ValueError("there was nothing to ask; give data with at least one expression")
-    return {**judged(rows), "seconds": round(time.monotonic() - started, 2)}
-
-
-def _answered(eye: Any, asked: Iterable[Asked], n: int, batch: int, show: bool) -> Iterator[Row]:
+    if n < 1 or batch < 1 or max_new_tokens < 1:
+        raise ValueError(f"n is {n}, batch {batch}, max_new_tokens {max_new_tokens}; wanted at least 1 of each")
     from tqdm import tqdm
 
-    left = n
-    with tqdm(total=n, unit="expression", disable=not show, file=sys.stderr) as bar:
-        for one in asked:
-            questions = one.questions[:left]
-            left -= len(questions)
-            if not questions:
-                continue
-            seen = eye.look(one.picture)
-            for start in range(0, len(questions), batch):
-                part = questions[start : start + batch]
-                answers = seen.many(len(part)).segment([q.phrase for q in part])
-                yield from (_row(q, a) for q, a in zip(part, answers, strict=True))
-                bar.update(len(part))
-            if not left:
-                return
+    kept = kept or AnswerFile(None)
+    ask = ask or partial(here, eye)
+    questions: list[Question] = []
+    with tqdm(
+        total=n,
+        unit="expression",
+        disable=not (sys.stderr.isatty() if show is None else show),
+        file=sys.stderr,
+        smoothing=0.05,
+    ) as bar:
+
+        def open_windows() -> Iterator[Open]:
+            for window in _windows(asked, n):
+                questions.extend(q for one in window for q in one.questions)
+                todo = _open(window, kept)
+                bar.update(sum(len(one.questions) for one in window) - sum(len(one.questions) for one in todo))
+                if todo:
+                    yield todo
+
+        for rows in ask(open_windows(), batch, max_new_tokens):
+            kept.append(rows)
+            bar.update(len(rows))
+    if not questions:
+        raise ValueError("there was nothing to ask; give data with at least one expression")
+    return [Judged(q, kept.said[q.id]) for q in questions]
 
 
-def _row(question: Question, answer: Answer) -> Row:
-    first = answer[0].mask if len(answer) else None
-    true = question.targets[0].mask if len(question.targets) == 1 else None
-    return Row(
-        phrase=question.phrase,
-        kind=question.kind,
-        size_wh=answer.size_wh,
-        said=tuple(Region(r.box, None, r.point or (0.0, 0.0), r.score) for r in answer),
-        said_rle=None if first is None else encode_rle(first),
-        found=any(r.mask is None or bool(r.mask.any()) for r in answer),
-        true=tuple(Region(box=r.box) for r in question.targets),
-        true_rle=None if true is None else encode_rle(true),
-        text=answer.text,
-    )
+def _windows(asked: Iterable[Asked], n: int) -> Iterator[list[Asked]]:
+    """Pictures by the window, as many as hold the first n questions."""
+    window: list[Asked] = []
+    for one in asked:
+        questions = one.questions[:n]
+        n -= len(questions)
+        if questions:
+            window.append(replace(one, questions=questions))
+        if window and (len(window) == WINDOW or not n):
+            yield window
+            window = []
+        if not n:
+            return
+    if window:
+        yield window
 
 
-def judged(rows: Sequence[Row]) -> dict[str, Any]:
-    """The numbers of rows; null where there was nothing to judge."""
-    single = [r for r in rows if len(r.true) == 1 and r.kind != "group"]
-    groups = [r for r in rows if len(r.true) > 1 or (r.kind == "group" and r.true)]
-    kinds = sorted({r.kind for r in single})
-    f1s = [metrics.group_f1(r.said, r.true) for r in groups]
-    by_kind = {kind: _single([r for r in single if r.kind == kind]) for kind in kinds}
-    something = (Answer("", (Region(point=(0.0, 0.0)),)), Answer(""))
-    told = metrics.rejection((something[0 if r.found else 1], r.true[0] if r.true else None) for r in rows)
-    values = {
-        **_single(single),
-        "rejection": {k: v if v == v else None for k, v in told.items()},  # NaN, where there were none, is no JSON
-        "group": {"f1": sum(f1s) / len(f1s) if f1s else None, "n": len(f1s)},
-        "by_kind": {
-            k: {"acc50": v["rec"]["acc50"], "miou": v["res"]["miou"], "n": v["rec"]["n"]} for k, v in by_kind.items()
-        },
-        "counts": {
-            "expressions": len(rows),
-            "single": len(single),
-            "group": len(groups),
-            "none": len(rows) - len(single) - len(groups),
-        },
-    }
-    return _rounded(values)
+def _open(window: Sequence[Asked], kept: AnswerFile) -> Open:
+    """What of a window isn't answered yet."""
+    left = [replace(one, questions=tuple(q for q in one.questions if not kept.has(q.id, q.phrase))) for one in window]
+    return [one for one in left if one.questions]
 
 
-def _single(rows: Sequence[Row]) -> dict[str, Any]:
-    if not rows:
-        return {"rec": None, "res": None}
-    return {"rec": metrics.rec(r.pair() for r in rows), "res": metrics.res(r.pair() for r in rows)}
+def here(eye: Any, windows: Iterable[Open], batch: int, max_new_tokens: int) -> Iterator[Rows]:
+    """Answers, a batch of questions of like length at a time; each picture is encoded once."""
+    for window in windows:
+        seen = eye.look([one.picture for one in window])
+        todo = [(row, q) for row, one in enumerate(window) for q in one.questions]
+        todo.sort(key=lambda pair: len(pair[1].phrase))  # stable: the same batches every time
+        for start in range(0, len(todo), batch):
+            part = todo[start : start + batch]
+            asking = seen.pick([row for row, _ in part])
+            answers = asking.segment([q.phrase for _, q in part], max_new_tokens=max_new_tokens)
+            yield [answer_row(q.id, q.phrase, a) for (_, q), a in zip(part, answers, strict=True)]
 
 
-def table(result: dict[str, Any]) -> str:
-    """The numbers as lines to read, the protocol last."""
-    rec, res, rejection, group = (result[k] for k in ("rec", "res", "rejection", "group"))
-    lines = []
-    if rec is not None:
-        lines += [f"REC  {_told(rec, 'acc50', 'acc75', 'acc90', 'miou', 'invalid')}   n {rec['n']}"]
-        lines += [f"RES  {_told(res, 'miou', 'ciou', 'p50', 'invalid')}   n {res['n']}"]
-    lines += [
-        f"none {_told(rejection, 'n_acc', 't_acc')}   n {rejection['n_none']} of {result['counts']['expressions']}"
-    ]
-    lines += [f"all  {_told(group, 'f1')}   n {group['n']}"]
-    for kind, value in result["by_kind"].items():
-        lines.append(f"  {kind:<10} {_told(value, 'acc50', 'miou')}   n {value['n']}")
-    if "protocol" in result:
-        lines.append("protocol: " + "; ".join(f"{k} {v}" for k, v in result["protocol"].items()))
-    return "\n".join(lines)
+class Workers:
+    """Processes that answer in parallel, each with `load(*how)` and so many threads."""
+
+    def __init__(self, count: int, how: tuple[Any, ...], threads: int) -> None:
+        self.count, self.how, self.threads = count, how, threads
+
+    def __call__(self, windows: Iterable[Open], batch: int, max_new_tokens: int) -> Iterator[Rows]:
+        """As `here`; what a window gives comes when it is whole, windows in their order."""
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self.count, spawn, _start_worker, (self.how, self.threads)) as pool:
+            under_way: deque[Future[list[Rows]]] = deque()
+            for window in windows:
+                under_way.append(pool.submit(_in_worker, window, batch, max_new_tokens))
+                if len(under_way) > self.count:  # pictures are composed no faster than they are asked about
+                    yield from under_way.popleft().result()
+            for left in under_way:
+                yield from left.result()
 
 
-def protocol(eye: Any, data: str, result: dict[str, Any]) -> dict[str, Any]:
-    """How the numbers came about, for whoever reads them later."""
-    return {
-        "answers": "generated freely, greedy",
-        "scored": "top-1",
-        "pixels": "original resolution",
-        "data": data,
-        "n": result["counts"]["expressions"],
-        "model": eye.name,
-    }
+_EYE: list[Any] = []  # a worker's own model
 
 
-def _told(values: dict[str, Any], *names: str) -> str:
-    shown = ((name, values[name]) for name in names)
-    return "  ".join(f"{name} {'   -  ' if value is None else f'{value:.4f}'}" for name, value in shown)
+def _start_worker(how: tuple[Any, ...], threads: int) -> None:
+    import torch
+
+    from perceptiongpt.predict import load
+
+    torch.set_num_threads(threads)
+    _EYE.append(load(*how))
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
-    return round(value, 6) if isinstance(value, float) else value
+def _in_worker(window: Open, batch: int, max_new_tokens: int) -> list[Rows]:
+    return list(here(_EYE[0], [window], batch, max_new_tokens))
 
 
-def to_json(result: dict[str, Any]) -> str:
-    return json.dumps(result, indent=1, allow_nan=False) + "\n"
+def teacher_forced(eye: Any, asked: Iterable[Asked], n: int) -> list[Judged]:
+    """The same questions, those with targets, with the regions that the model gives when it is told the answer."""
+    from perceptiongpt.answers import Said
+    from perceptiongpt.teacher import told_regions
+
+    found = []
+    for window in _windows(asked, n):
+        for one in window:
+            told = told_regions(eye, one)
+            found += [Judged(q, Said("", told[q.id])) for q in one.questions if q.id in told]
+    return found

@@ -87,6 +87,19 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(
     assert told.out == ""
 
 
+def test_asking_and_judging_are_measured_together(model_folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    evaluation = runpy.run_path(str(BENCHMARKS / "evaluation.py"), run_name="evaluation")
+    judged = evaluation["judging"](2000, 50, tmp_path)
+    assert 0 < judged["ap"] < 1
+    assert 0.2 < judged["miou"] < 1
+    asked = evaluation["asking"](str(model_folder), 6, 2, torch.get_num_threads())
+    assert asked["ratio"] == pytest.approx(asked["batched"] / asked["alone"])
+    told = evaluation["table"]({**judged, **asked, "ratio": 2.9, "seconds": 61.0})
+    assert told.count("MISSED") == 2
+    assert evaluation["main"](["--n", "0"]) == 2
+    assert "at least 1" in capsys.readouterr().err
+
+
 def test_every_benchmark_has_a_paragraph() -> None:
     page = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     names = [f.name for f in BENCHMARKS.glob("*.py")]

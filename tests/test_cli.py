@@ -124,17 +124,33 @@ def test_what_train_makes_can_be_asked_and_judged(capsys: Capture, tmp_path: Pat
     model = tmp_path / "run" / "model"
     assert str(model) in out.splitlines()[-1]
     assert json.loads(said(capsys, "segment", photo_file, "the red circle", "--model", model, "--json"))["text"] != ""
-    numbers = tmp_path / "numbers.json"
-    out = said(capsys, "evaluate", model, "--data", "scenes:test:3", "--n", 3, "--json", numbers, "--batch", 2)
+    numbers, folder = tmp_path / "numbers.json", tmp_path / "evaluated"
+    out = said(
+        capsys, "evaluate", model, "--data", "scenes:test:3", "--n", 3, "--json", numbers, "--batch", 2, "--out", folder
+    )
     read = json.loads(numbers.read_text())
     assert read["counts"]["expressions"] == 3
     assert {"rec", "res", "rejection", "protocol"} <= set(read)
     assert read["protocol"]["data"] == "scenes:test seed 3"
     assert "protocol:" in out
+    assert {f.name for f in folder.iterdir()} == {
+        "answers.jsonl",
+        "run.json",
+        "metrics.json",
+        "protocol.json",
+        "report.html",
+    }
+    again = said(capsys, "evaluate", model, "--data", "scenes:test:3", "--n", 3, "--out", folder)
+    assert again.splitlines()[:3] == out.splitlines()[:3]
+    refused = cli.main(["evaluate", str(model), "--data", "scenes:test:4", "--n", "3", "--out", str(folder)])
+    assert (refused, "another data" in capsys.readouterr().err) == (2, True)
+    said(capsys, "score", folder / "answers.jsonl", "--data", "scenes:test:3", "--n", 3, "--json", tmp_path / "s.json")
+    scored = json.loads((tmp_path / "s.json").read_text())
+    assert {k: v for k, v in scored.items() if k != "protocol"} == {k: v for k, v in read.items() if k != "protocol"}
 
 
 def test_scenes_are_written_and_shown(capsys: Capture, tmp_path: Path) -> None:
-    from perceptiongpt.evaluate import questions_of
+    from perceptiongpt.questions import questions_of
 
     out = tmp_path / "scenes"
     said(capsys, "data", "scenes", out, "--split", "val", "--n", 2, "--seed", 5)

@@ -34,6 +34,22 @@ def decode_rle(rle: Mapping[str, Any], limit_pixels: int = LIMIT_PIXELS) -> np.n
     Raises ValueError where the size is not two positive ints of at most `limit_pixels` pixels, or the runs do not
     fill exactly that many pixels; nothing of the claimed size is allocated before.
     """
+    (h, w), runs = _checked_runs(rle, limit_pixels)
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(inside, runs).reshape(w, h).T)
+
+
+def checked_rle(rle: Mapping[str, Any], limit_pixels: int = LIMIT_PIXELS) -> dict[str, Any]:
+    """COCO RLE of either kind as compressed RLE that other code may trust; raises ValueError as `decode_rle` does."""
+    (h, w), runs = _checked_runs(rle, limit_pixels)
+    counts = rle["counts"]
+    if isinstance(counts, (list, tuple)):
+        counts = coco_mask.frPyObjects({"size": [h, w], "counts": runs.tolist()}, h, w)["counts"]
+    return {"size": [h, w], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
+
+
+def _checked_runs(rle: Mapping[str, Any], limit_pixels: int) -> tuple[tuple[int, int], np.ndarray]:
+    """Size (h, w) and run lengths that fill it."""
     if not isinstance(rle, Mapping) or "size" not in rle or "counts" not in rle:
         raise ValueError(f"{type(rle).__name__} is no RLE; wanted a mapping with the keys size and counts")
     h, w = _checked_hw(rle["size"], limit_pixels)
@@ -53,8 +69,7 @@ def decode_rle(rle: Mapping[str, Any], limit_pixels: int = LIMIT_PIXELS) -> np.n
         raise ValueError(f"RLE counts are a {type(counts).__name__}; wanted a string or a list of ints")
     if (runs < 0).any() or (runs > h * w).any() or int(runs.sum()) != h * w:
         raise ValueError(f"RLE runs fill {int(runs.sum())} pixels of a mask of {h} x {w}; they must fill all {h * w}")
-    inside = np.arange(len(runs)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(inside, runs).reshape(w, h).T)
+    return (h, w), runs
 
 
 def polygons_to_mask(polygons: Sequence[Any], hw: tuple[int, int], limit_pixels: int = LIMIT_PIXELS) -> np.ndarray:

@@ -104,7 +104,8 @@ def _all(regions: Sequence[Region | None], places: Sequence[int]) -> tuple[Regio
     return None if None in found else tuple(r for r in found if r is not None)
 
 
-def _visible(region: Region, size_wh: tuple[int, int]) -> bool:
+def visible(region: Region, size_wh: tuple[int, int]) -> bool:
+    """Whether a region is large enough in its picture to be seen by a model."""
     if region.box is None:
         return region.mask is None or region.mask.mean() >= SMALLEST_SHARE
     x0, y0, x1, y1 = region.box
@@ -122,7 +123,7 @@ def _classes(record: Record, regions: Sequence[Region | None], rng: np.random.Ge
             by_name[thing.name].append(region)
     asked: list[Asked] = []
     for name, found in by_name.items():
-        seen = [r for r in found if r is not None and _visible(r, record.size())]
+        seen = [r for r in found if r is not None and visible(r, record.size())]
         if len(seen) < len(found) or len(seen) > MOST_OF_A_CLASS or name in crowded:
             continue
         phrase = f"the {name}" if len(seen) == 1 else f"all the {plural(name)}"
@@ -150,7 +151,7 @@ def _descriptions(
     for i in rng.permutation(len(told))[: 2 if record.told else 1]:
         thing, task, answer = told[int(i)]
         region = regions[thing]
-        if region is not None and _visible(region, record.size()):
+        if region is not None and visible(region, record.size()):
             turns.append((Turn("user", phrases.ask(task, rng), (region,)), Turn("assistant", answer)))
     return turns
 

@@ -97,13 +97,8 @@ def _aokvqa(path: Path, root: Path) -> Iterator[Sample]:
         file = f"{int(row['image_id']):012d}.jpg"
         answers = [str(a) for a in row.get("direct_answers", ())]
         right = row.get("correct_choice_idx")
-<<<<<<< HEAD
         more: dict[str, Any] = {"choices": list(row["choices"]), "right": None if right is None else int(right)}
-        yield _sample(_inside(root, file, path), file, str(row["question_id"]), row["question"], answers, **more)
-=======
-        more = {"choices": list(row["choices"]), "right": None if right is None else int(right)}
         yield _sample(_inside(root, file, path), file, str(row["question_id"]), row["question"], answers, "", **more)
->>>>>>> lmeye
 
 
 def _gqa(path: Path, root: Path) -> Iterator[Sample]:

@@ -91,66 +91,75 @@ def generate(
     waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region whose K tokens are not all said
     glances = [[] if heard.looked is None else list(heard.looked[heard.owner == b]) for b in range(rows)]
     asked = places(prompts.input_ids, model.ask_id).sum(1).tolist()
-    open_rows = torch.ones(rows, dtype=torch.bool, device=device)
+    live = list(range(rows))  # rows that still speak; the tensors of the loop hold these alone, in this order
     for step in range(max_new_tokens):
         started = time.perf_counter()
         logits = model.head(states)  # [B, V + new]
         logits[:, silent] = float("-inf")
-        for b in range(rows):
+        for i, b in enumerate(live):
             if waiting[b]:
-                logits[b, : model.vis_id] = float("-inf")  # a region once begun is said whole
+                logits[i, : model.vis_id] = float("-inf")  # a region once begun is said whole
             elif len(at[b]) >= max_regions or picture[b] < 0 or step + k > max_new_tokens:
-                logits[b, model.vis_id] = float("-inf")
+                logits[i, model.vis_id] = float("-inf")
             if waiting[b] or picture[b] < 0 or asked[b] >= limit or step + 1 == max_new_tokens:
-                logits[b, model.ask_id :] = float("-inf")
+                logits[i, model.ask_id :] = float("-inf")
         chosen = _choose(logits, warp, generator)  # [B]
         told = chosen.tolist()
-        alive = open_rows.tolist()
         clock["decode"] += time.perf_counter() - started
 
         started = time.perf_counter()
-        says = [b for b in range(rows) if alive[b] and told[b] == model.vis_id]
-        for b in says:
+        says = [(i, b) for i, b in enumerate(live) if told[i] == model.vis_id]
+        for i, b in says:
             if not waiting[b]:
-                before[b] = phrase.at(slice(b, b + 1))
-            waiting[b].append(read_from[b])
-        whole = [b for b in says if len(waiting[b]) == k]
+                before[b] = phrase.at(slice(i, i + 1))
+            waiting[b].append(read_from[i])
+        whole = [(i, b) for i, b in says if len(waiting[b]) == k]
         vectors: dict[int, Tensor] = {}
-        for b in says:
+        for i, b in says:
             if len(waiting[b]) < k and model.filler is not None:
-                vectors[b] = model.filler[len(waiting[b]) - 1]
+                vectors[i] = model.filler[len(waiting[b]) - 1]
         if whole:
-            said = torch.stack([torch.stack(waiting[b]) for b in whole])  # [n, K, D]
-            regions = model.decode(said, seen, owner[whole], _together(model, [before[b] for b in whole]))
+            said = torch.stack([torch.stack(waiting[b]) for _, b in whole])  # [n, K, D]
+            told_of = _together(model, [before[b] for _, b in whole])
+            regions = model.decode(said, seen, owner[[b for _, b in whole]], told_of)
             spoken = model.respell(regions) if feedback else torch.zeros_like(said[:, -1])
-            for i, b in enumerate(whole):
+            for n, (i, b) in enumerate(whole):
                 waiting[b] = []
-                found[b].append(_row(regions, i))
+                found[b].append(_row(regions, n))
                 at[b].append(len(ids[b]))
-                vectors[b] = spoken[i]
+                vectors[i] = spoken[n]
         clock["heads"] += time.perf_counter() - started
 
         started = time.perf_counter()
-        for b in range(rows):
-            if alive[b] and told[b] in ends:
-                open_rows[b] = False
-            elif alive[b]:
-                ids[b].append(told[b])
-        if not bool(open_rows.any()):
+        stay = [i for i in range(len(live)) if told[i] not in ends]
+        for i in stay:
+            ids[live[i]].append(told[i])
+        if not stay:
             break
         embeds = backbone.embed(chosen.unsqueeze(1))  # [B, 1, D]
-        asks = [b for b in range(rows) if alive[b] and told[b] == model.ask_id]
+        asks = [i for i in stay if told[i] == model.ask_id]
         if model.asker is not None:
-            vectors.update({b: model.asker.ask for b in asks})
-        for b, vector in vectors.items():
-            embeds[b, 0] = vector.to(embeds.dtype)
-        mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
-        recent, there = torch.cat([recent, embeds], 1)[:, -w:], torch.cat([there, there.new_ones(rows, 1)], 1)[:, -w:]
+            vectors.update({i: model.asker.ask for i in asks})
+        for i, vector in vectors.items():
+            embeds[i, 0] = vector.to(embeds.dtype)
+        if len(stay) < len(live):  # whoever is done costs nothing more
+            kept = torch.tensor(stay, device=device)
+            cache.batch_select_indices(kept)
+            embeds, mask, recent, there, marks, following, chosen = (
+                t[kept] for t in (embeds, mask, recent, there, marks, following, chosen)
+            )
+            live = [live[i] for i in stay]
+            asks = [stay.index(i) for i in asks]
+        mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
+        recent, there = (
+            torch.cat([recent, embeds], 1)[:, -w:],
+            torch.cat([there, there.new_ones(len(live), 1)], 1)[:, -w:],
+        )
         marks = torch.cat([marks, (chosen == model.vis_id).unsqueeze(1)], dim=1)[:, -w:]
         states, read_from = _last(model, embeds, mask, backbone.step_positions(following), cache)
         following = following + 1
         if asks:  # in mid-answer: one chunk more, for which the other rows stand still
-            reply = hear(model, asks, states, seen, owner, mask, following, cache)
+            reply = hear(model, asks, states, seen, owner[live], mask, following, cache)
             on = reply.there[:, -1:]  # [B, 1]
             mask, following = torch.cat([mask, reply.there.long()], dim=1), following + reply.there.sum(1, keepdim=True)
             states = torch.where(on, reply.states, states)
@@ -159,10 +168,10 @@ def generate(
             recent = torch.where(on.unsqueeze(-1), torch.cat([recent, reply.chunk], dim=1)[:, -size:], recent)
             there = torch.where(on, torch.cat([there, reply.there], dim=1)[:, -size:], there)
             marks = torch.where(on, torch.cat([marks, torch.zeros_like(reply.there)], dim=1)[:, -size:], marks)
-            for i, b in enumerate(asks):
+            for n, b in enumerate(live[i] for i in asks):
                 ids[b].extend([model.reply_id] * reply.chunk.shape[1])
                 asked[b] += 1
-                glances[b].extend([] if reply.looked is None else [reply.looked[i]])
+                glances[b].extend([] if reply.looked is None else [reply.looked[n]])
         phrase = Words(recent, there & since_region(marks))
         clock["decode"] += time.perf_counter() - started
     return [Spoken(ids[b], at[b], _joined(found[b]), dict(clock), glances[b]) for b in range(rows)]

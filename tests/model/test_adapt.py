@@ -22,16 +22,7 @@ from perceptiongpt.model.align import Naming, named_masks, naming_loss
 from perceptiongpt.model.tiny import FAMILIES
 
 Make = Callable[..., Any]
-<<<<<<< HEAD
 PROJECTOR = dict.fromkeys(FAMILIES, "model.multi_modal_projector") | {"qwen2_5_vl": "model.visual.merger"}
-=======
-PROJECTOR = {
-    "bakllava": "model.multi_modal_projector",
-    "llava": "model.multi_modal_projector",
-    "qwen2_5_vl": "model.visual.merger",
-    "aya_vision": "model.multi_modal_projector",
-}
->>>>>>> lmeye
 # What is added to every key alike shifts all its logits alike, and softmax is blind to that.
 WAYS = [(1, "last", "none"), (2, "fused", "attention"), (1, "fused", "all"), (2, "last", "all")]
 

@@ -1,0 +1,259 @@
+"""From questions and answers to numbers with stable names: each pair is measured once, every metric is over measures.
+
+Knows which metric applies to which question. Knows no definitions (metrics/), no models and no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from perceptiongpt.answers import Said
+from perceptiongpt.core.packed import Packed, overlap, union
+from perceptiongpt.metrics import referring, several
+from perceptiongpt.metrics.bootstrap import interval
+from perceptiongpt.metrics.calibration import calibration
+from perceptiongpt.metrics.detection import Things, average_precision
+from perceptiongpt.metrics.overlaps import region_ious
+from perceptiongpt.questions import Question
+
+SIZES = (("small", 32.0**2), ("medium", 96.0**2), ("large", float("inf")))  # of the thing, in pixels, as COCO says
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A question and what was said to it."""
+
+    question: Question
+    said: Said
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """What one question adds to every metric."""
+
+    pair: Judged
+    iou: float | None  # of the first box with the only true one; None where REC doesn't apply
+    mask: tuple[int, int] | None  # intersection and union of the first mask with the only true one
+    merged: tuple[int, int, int] | None  # intersection, said, true pixels of all masks together
+    hits: int  # boxes found, the best first
+    hungarian: np.ndarray
+    found: bool
+
+    @property
+    def question(self) -> Question:
+        return self.pair.question
+
+    @property
+    def cluster(self) -> str:
+        """The picture: ids are PICTURE-NUMBER."""
+        return self.question.id.rpartition("-")[0]
+
+    @property
+    def mask_iou(self) -> float | None:
+        if self.mask is None:
+            return None
+        return self.mask[0] / self.mask[1] if self.mask[1] else 1.0
+
+
+def measure(pair: Judged) -> Measure:
+    """Compare one answer with its truth. Raises ValueError for masks of another size than the picture's."""
+    question, said = pair.question, pair.said.regions
+    true = question.targets
+    single = len(true) == 1 and question.kind != "group"
+    first = said[0] if said else None
+    ious = region_ious(said, true)
+    return Measure(
+        pair=pair,
+        iou=float(ious[0, 0]) if single and first else 0.0 if single and true[0].box is not None else None,
+        mask=_masks(first, true[0]) if single and true[0].rle is not None else None,
+        merged=_merged(said, true),
+        hits=several.greedy_hits(ious),
+        hungarian=several.hungarian_hits(ious) if ious.size else np.zeros(len(several.F1_THRESHOLDS), int),
+        found=any(r.holds_something for r in said),
+    )
+
+
+def _masks(said: Packed | None, true: Packed) -> tuple[int, int]:
+    assert true.rle is not None
+    if said is None or said.rle is None:
+        return 0, int(true.area)
+    return overlap(said.rle, true.rle)
+
+
+def _merged(said: Sequence[Packed], true: Sequence[Packed]) -> tuple[int, int, int] | None:
+    """None where a true mask isn't known."""
+    if any(t.rle is None for t in true):
+        return None
+    masks = [r.rle for r in said if r.rle is not None]
+    truths = [t.rle for t in true if t.rle is not None]
+    a, b = (int(Packed(rle=union(m)).area) if m else 0 for m in (masks, truths))
+    return (overlap(union(masks), union(truths))[0] if masks and truths else 0), a, b
+
+
+def judged(rows: Sequence[Measure], seed: int = 0) -> dict[str, Any]:
+    """The numbers of measured answers (docs/evaluation.md names the keys); null where there was nothing to judge."""
+    rec_rows = [r for r in rows if r.iou is not None]
+    groups = [r for r in rows if len(r.question.targets) > 1 or (r.question.kind == "group" and r.question.targets)]
+    none = [r for r in rows if not r.question.targets]
+    told = several.rejection([r.found for r in rows], [bool(r.question.targets) for r in rows])
+    values = {
+        **_single(rows),
+        "rejection": told,
+        "group": {"f1": _mean([_group_f1(r) for r in groups]), "n": len(groups)},
+        "gres": _gres(rows),
+        "grec": several.grec([r.hits for r in rows], _said(rows), _true(rows)),
+        "detection": _detection(rows),
+        "presence": _presence(rows),
+        "calibration": calibration(*_certainty(rec_rows)),
+        "by_kind": _by(rows, lambda r: r.question.kind),
+        "by_size": _by(rows, lambda r: _size(r.question.targets[0])),
+        "by_distractors": _by(rows, lambda r: _distractors(r.question.distractors)),
+        "by_category": _by(rows, lambda r: r.question.category),
+        "intervals": _intervals(rows, seed),
+        "unreadable": sum(not r.pair.said.readable for r in rows),
+        "counts": {
+            "expressions": len(rows),
+            "single": len(rows) - len(groups) - len(none),
+            "group": len(groups),
+            "none": len(none),
+            "pictures": len({r.cluster for r in rows}),
+        },
+    }
+    return _rounded(values)
+
+
+def _single(rows: Sequence[Measure]) -> dict[str, Any]:
+    boxes = [r for r in rows if r.iou is not None]
+    masks = [r for r in rows if r.mask is not None]
+    rec = referring.rec([r.iou or 0.0 for r in boxes], [_first(r, "box") is None for r in boxes]) if boxes else None
+    shared = [(r.mask or (0, 0))[0] for r in masks]
+    whole = [(r.mask or (0, 0))[1] for r in masks]
+    res = referring.res(shared, whole, [_first(r, "rle") is None for r in masks]) if masks else None
+    return {"rec": rec, "res": res}
+
+
+def _first(row: Measure, part: str) -> Any:
+    said = row.pair.said.regions
+    return getattr(said[0], part) if said else None
+
+
+def _group_f1(row: Measure) -> float:
+    """F1 at IoU 0.5 of one group, the best pairs first. Not a protocol of a paper's."""
+    return several.f1(row.hits, len(row.pair.said.regions), len(row.question.targets))
+
+
+def _said(rows: Sequence[Measure]) -> list[int]:
+    return [len(r.pair.said.regions) for r in rows]
+
+
+def _true(rows: Sequence[Measure]) -> list[int]:
+    return [len(r.question.targets) for r in rows]
+
+
+def _gres(rows: Sequence[Measure]) -> dict[str, Any] | None:
+    merged = [r.merged for r in rows if r.merged is not None]
+    return several.generalized(*zip(*merged, strict=True)) if merged else None
+
+
+def _presence(rows: Sequence[Measure]) -> dict[str, Any]:
+    mcc = several.presence([r.found for r in rows], [bool(r.question.targets) for r in rows])
+    hits = np.asarray([r.hungarian for r in rows])
+    return {"mcc": mcc, "cgf1": several.cgf1(hits, _said(rows), _true(rows), mcc)}
+
+
+def _detection(rows: Sequence[Measure]) -> dict[str, Any] | None:
+    """AP and F1 of the questions that ask for all of a class: every target of it, nothing of it left out."""
+    kept = [
+        r for r in rows if r.question.category is not None and (r.question.distractors == 0 or not r.question.targets)
+    ]
+    if not any(r.question.targets for r in kept):
+        return None
+    f1 = several.f1_over_ious(np.asarray([r.hungarian for r in kept]), _said(kept), _true(kept))
+    said = _things((r, region) for r in kept for region in r.pair.said.regions if region.box is not None)
+    true = _things((r, region) for r in kept for region in r.question.targets if region.box is not None)
+    return {**average_precision(said, true), **f1}
+
+
+def _things(found: Iterable[tuple[Measure, Packed]]) -> Things:
+    rows = list(found)
+    return Things(
+        image=np.asarray([r.cluster for r, _ in rows], np.str_),
+        category=np.asarray([r.question.category for r, _ in rows], np.str_),
+        boxes=np.asarray([region.box for _, region in rows], np.float64).reshape(-1, 4),
+        scores=np.asarray([1.0 if region.score is None else region.score for _, region in rows]),
+    )
+
+
+def _certainty(rows: Sequence[Measure]) -> tuple[list[float], list[bool]]:
+    """First regions' scores and whether their boxes are right; what has no score isn't counted."""
+    scored = [(r, _first(r, "score")) for r in rows]
+    kept = [(r, s) for r, s in scored if s is not None]
+    return [s for _, s in kept], [(r.iou or 0.0) >= 0.5 for r, _ in kept]
+
+
+def _by(rows: Sequence[Measure], key: Callable[[Measure], str | None]) -> dict[str, Any]:
+    """Acc@0.5 and mask mIoU of the questions with one target, by what `key` says of each."""
+    single = [r for r in rows if r.iou is not None or r.mask is not None]
+    told = [(key(r), r) for r in single]
+    out = {}
+    for name in sorted({name for name, _ in told if name is not None}):
+        found = _single([r for n, r in told if n == name])
+        rec, res = found["rec"], found["res"]
+        some = rec or res
+        out[name] = {"acc50": rec and rec["acc50"], "miou": res and res["miou"], "n": some["n"]}
+    return out
+
+
+def _size(target: Packed) -> str:
+    return next(name for name, most in SIZES if target.area < most)
+
+
+def _distractors(count: int | None) -> str | None:
+    return None if count is None else "3+" if count >= 3 else str(count)
+
+
+def _intervals(rows: Sequence[Measure], seed: int) -> dict[str, list[float]]:
+    """95 % intervals of the chief numbers, by their keys."""
+    found = {}
+    for key, (kept, above, below) in ratios(rows).items():
+        if kept:
+            found[key] = list(interval(above, below, [r.cluster for r in kept], seed))
+    return found
+
+
+def ratios(rows: Sequence[Measure]) -> dict[str, tuple[list[Measure], list[float], list[float]]]:
+    """The chief numbers as sums over sums: the questions each is about, what stands above and below the line."""
+    boxes = [r for r in rows if r.iou is not None]
+    masks = [r for r in rows if r.mask is not None]
+    none = [r for r in rows if not r.question.targets]
+    some = [r for r in rows if r.question.targets]
+    table: dict[str, tuple[list[Measure], list[float], list[float] | None]] = {
+        **{
+            f"rec.acc{round(100 * t)}": (boxes, [float((r.iou or 0.0) >= t) for r in boxes], None)
+            for t in referring.REC_THRESHOLDS
+        },
+        "rec.miou": (boxes, [r.iou or 0.0 for r in boxes], None),
+        "res.miou": (masks, [r.mask_iou or 0.0 for r in masks], None),
+        "res.ciou": (masks, [float(r.mask[0]) for r in masks if r.mask], [float(r.mask[1]) for r in masks if r.mask]),
+        "rejection.n_acc": (none, [float(not r.found) for r in none], None),
+        "rejection.t_acc": (some, [float(r.found) for r in some], None),
+    }
+    return {
+        k: (kept, above, [1.0] * len(kept) if below is None else below) for k, (kept, above, below) in table.items()
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    return round(value, 6) if isinstance(value, float) else value

@@ -1,0 +1,132 @@
+"""The commands that measure: evaluate asks a model, score reads answers, compare sets two against each other.
+
+Knows which files they read and write. Knows nothing of the command line's grammar (cli.py).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import Namespace
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from perceptiongpt.ends import open_eye, writable, write_whole
+
+
+def evaluate(told: Namespace) -> None:
+    """evaluate MODEL: ask, keep the answers, judge, write numbers, protocol and report, print the table."""
+    from perceptiongpt import evaluate as verb
+    from perceptiongpt.answers import AnswerFile
+    from perceptiongpt.card import run_card
+    from perceptiongpt.judging import measure
+    from perceptiongpt.questions import questions_of
+
+    target = writable(told.json) if told.json else None
+    asked, data = questions_of(told.data)
+    model, n = (None if told.model == "default" else told.model), 24 if told.quick else told.n
+    with redirect_stdout(sys.stderr):
+        eye = open_eye(model, told)
+        run = run_card(eye, data, told.max_new_tokens, told.batch)
+        folder = _run_folder(told.out, run)
+        ask = None
+        if told.workers > 1:
+            import torch
+
+            threads = max(1, torch.get_num_threads() // told.workers)
+            ask = verb.Workers(told.workers, (model, told.host, told.dtype, told.device), threads)
+        kept = AnswerFile(folder / "answers.jsonl")
+        pairs = verb.evaluate(eye, asked, n, told.batch, kept, None, told.max_new_tokens, ask)
+        forced = verb.teacher_forced(eye, questions_of(told.data)[0], n) if told.teacher_forced else None
+    _judge(pairs, run, told.data, folder, target, f"{eye.name} on {data}", forced and [measure(p) for p in forced])
+
+
+def score(told: Namespace) -> None:
+    """score PREDICTIONS: judge answers that some program gave, ours or another's."""
+    from itertools import islice
+
+    from perceptiongpt.foreign import read_predictions
+    from perceptiongpt.questions import questions_of
+
+    target = writable(told.json) if told.json else None
+    asked, data = questions_of(told.data)
+    questions = list(islice((q for one in asked for q in one.questions), told.n))
+    pairs, reading = read_predictions(told.predictions, questions, told.format, told.coordinates)
+    run = {"answers": f"read from {Path(told.predictions).name}", "data": data, "model": "not ours to say", **reading}
+    folder = Path(told.out).expanduser() if told.out else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    _judge(pairs, run, told.data, folder, target, f"{Path(told.predictions).name} on {data}", None)
+
+
+def compare(told: Namespace) -> None:
+    """compare A B: the second's numbers minus the first's over the questions that both answered."""
+    from itertools import islice
+
+    from perceptiongpt.compare import compared, comparison_page, comparison_table
+    from perceptiongpt.foreign import read_predictions
+    from perceptiongpt.judging import measure
+    from perceptiongpt.questions import questions_of
+    from perceptiongpt.tables import to_json
+
+    target = writable(told.json) if told.json else None
+    page = writable(told.output) if told.output else None
+    questions = list(islice((q for one in questions_of(told.data)[0] for q in one.questions), told.n))
+    first, second = (
+        [measure(p) for p in read_predictions(file, questions, told.format, told.coordinates)[0]]
+        for file in (told.first, told.second)
+    )
+    result = compared(first, second)
+    if target is not None:
+        write_whole(target, lambda file: file.write(to_json(result).encode()))
+    if page is not None:
+        html = comparison_page(result, first, second, questions_of(told.data)[0], (told.first, told.second))
+        write_whole(page, lambda file: file.write(html.encode()))
+    print(comparison_table(result, (told.first, told.second)))
+
+
+def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
+    """Where a run's answers are kept; refused where another run's are."""
+    import json
+
+    name = re.sub(r"[^\w.-]+", "-", f"{run['model']}-{run['model_sha256'][:8]}-{run['data']}")
+    folder = Path(out).expanduser() if out else Path("runs/evaluate") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    card = folder / "run.json"
+    same = {k: v for k, v in run.items() if k not in ("batch", "device", "model")}
+    if card.is_file():
+        before = json.loads(card.read_text(encoding="utf-8"))
+        other = [k for k in same if not isinstance(before, dict) or before.get(k) != same[k]]
+        if other:
+            raise ValueError(f"{folder} holds answers of a run with another {other[0]}; name another with --out")
+    elif (folder / "answers.jsonl").exists():
+        raise ValueError(f"{folder} holds answers of an unknown run; name another with --out")
+    write_whole(card, lambda file: file.write((json.dumps(run, indent=1) + "\n").encode()))
+    return folder
+
+
+def _judge(
+    pairs: Any, run: dict[str, Any], data: str, folder: Path | None, target: Path | None, title: str, forced: Any
+) -> None:
+    """Numbers, protocol card and report of answered questions: to files, and a table to stdout."""
+    from perceptiongpt.card import protocol
+    from perceptiongpt.judging import judged, measure
+    from perceptiongpt.questions import questions_of
+    from perceptiongpt.report import report
+    from perceptiongpt.tables import table, to_json
+
+    rows = [measure(pair) for pair in pairs]
+    result = judged(rows)
+    if forced is not None:
+        result["teacher_forced"] = {k: v for k, v in judged(forced).items() if k in ("rec", "res")}
+    result["protocol"] = protocol(run, pairs, seed=0)
+    for path in filter(None, (target, folder and folder / "metrics.json")):
+        write_whole(path, lambda file: file.write(to_json(result).encode()))
+    if folder is not None:
+        write_whole(folder / "protocol.json", lambda file: file.write(to_json(result["protocol"]).encode()))
+        page = report(result, rows, questions_of(data)[0], title)
+        write_whole(folder / "report.html", lambda file: file.write(page.encode()))
+    print(table(result))
+    if folder is not None:
+        print(f"answers, numbers, protocol and report are in {folder}")
