@@ -93,8 +93,7 @@ def train(
     Writes `run.out`/model (the plug-in), checkpoint (to resume), log.jsonl (loss parts by step) and run.json.
     Raises TrainError for a folder in use, and when a loss is not finite.
     """
-    out = Path(run.out)
-    checkpoint = out / "checkpoint"
+    out, checkpoint = Path(run.out), Path(run.out) / "checkpoint"
     if (out / "run.json").exists() and not resume:
         raise TrainError(f"{out} already holds a run; give another out=…, remove it, or add --resume")
     out.mkdir(parents=True, exist_ok=True)
@@ -154,9 +153,8 @@ def train(
 
 def _progress(checkpoint: Path) -> dict[str, int]:
     """Where a run stands: the stage and the step to go on with."""
-    if not (checkpoint / "state.json").is_file():
-        return {"stage": 0, "step": 0}
-    return json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    state = checkpoint / "state.json"
+    return json.loads(state.read_text(encoding="utf-8")) if state.is_file() else {"stage": 0, "step": 0}
 
 
 def _forget(log: Path, done: dict[str, int]) -> None:
@@ -249,9 +247,8 @@ def _optimiser(model: PerceptionModel, rates: Rates, decay: float) -> torch.opti
     groups: dict[str, list[torch.nn.Parameter]] = {"heads": [], "rows": [], "adapter": [], "vision": [], "host": []}
     for name, p in model.named_parameters():
         if p.requires_grad:
-            adapter = "vision" if is_vision(name) else "adapter"
-            kind = adapter if ".lora_" in name else "host" if name.startswith("host.") else "heads"
-            groups["rows" if name in ROWS else kind].append(p)
+            kind = "host" if name.startswith("host.") else "rows" if name in ROWS else "heads"
+            groups[("vision" if is_vision(name) else "adapter") if ".lora_" in name else kind].append(p)
     peaks = asdict(rates)
     return torch.optim.AdamW(
         [{"params": ps, "lr": peaks[k], "peak": peaks[k], "weight_decay": decay} for k, ps in groups.items() if ps],

@@ -219,7 +219,7 @@ def declared(requirements: list[str]) -> set[str]:
 
 def used(folder: str) -> set[str]:
     """The packages that a folder's files import."""
-    scripts = {f.stem for f in (ROOT / "tools").rglob("*.py")}  # they import their neighbours
+    scripts = {f.stem for f in [*(ROOT / "tools").rglob("*.py"), *(ROOT / "tests").glob("*.py")]}  # import neighbours
     names = set()
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -162,10 +162,9 @@ class PerceptionModel(nn.Module):
         return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again)
 
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the language model makes of a batch: its states and what it was given, each [B, T, D], and the states
-        that say regions [N, K, D]."""
-        position_ids, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
-        heard = listen(self, batch, embeds, position_ids, seen, self.picture_of(batch))  # asking where it asks
+        """The language model's states and what it was given, each [B, T, D], and the states that say regions."""
+        positions, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
+        heard = listen(self, batch, embeds, positions, seen, self.picture_of(batch))  # asking where it asks
         said = self.fuse([read(layer, before(slot)) for layer in heard.layers])  # [N * K, D]
         return heard.states, heard.embeds, said.unflatten(0, (-1, self.settings.vis_tokens))
 
@@ -176,10 +175,10 @@ class PerceptionModel(nn.Module):
 
     def words(self, embeds: Tensor, slot: Tensor, which: Tensor) -> Words | None:
         """The words before those regions of `slot` that `which` (bool [N]) chooses; None where no words are read."""
-        size = self.settings.read_window
-        if not size:
+        if not self.settings.read_window:
             return None
-        return window(embeds, before(slot), size, slot).at(slice(None, None, self.settings.vis_tokens)).at(which)
+        words = window(embeds, before(slot), self.settings.read_window, slot)
+        return words.at(slice(None, None, self.settings.vis_tokens)).at(which)
 
     def picture_of(self, batch: Batch) -> Tensor:
         """For each batch row, which of the batch's pictures it shows: long [B]; rows of text alone get -1."""
@@ -197,12 +196,9 @@ class PerceptionModel(nn.Module):
 
     def prepare(self, look: Look, grids: dict[str, Tensor]) -> Seen:
         """A Look with this plug-in's positions, fused map and what its requests look at."""
-        tokens, prepared = look.tokens, None
-        sources: Tensor | None = None
-        sources_hw = (0, 0)
+        tokens, prepared, sources, sources_hw = look.tokens, None, None, (0, 0)
         if self.settings.points:
-            maps = self.fusion(look.layers)  # [P, h, w, 2 C]
-            prepared = self.decoder.prepare(maps.permute(0, 3, 1, 2), look.cells)
+            prepared = self.decoder.prepare(self.fusion(look.layers).permute(0, 3, 1, 2), look.cells)
         if self.place is not None and not self.backbone.static_tokens:
             place = self.place(fourier(grid_xy(*self.backbone.cells_hw, look.cells.device), PLACE_BANDS))  # [I, D]
             tokens = tuple(t + place.to(t.dtype) for t in tokens)
