@@ -110,14 +110,13 @@ def _relations(who: Referents, named: dict[int, str], rng: np.random.Generator) 
 def _presence(
     scene: Scene, who: Referents, named: dict[int, str], nouns: tuple[str, ...], rng: np.random.Generator
 ) -> Iterator[Exchange]:
-    """As many yes as no."""
+    """As many yes as no: each thing that is there beside one that is not."""
     for noun in named.values():
-        yield _yes_no(noun, True)
         for k in rng.integers(len(nouns), size=20):
             other = nouns[int(k)]
             clear = is_countable(other) and not is_plural(other) and other not in who.nouns and other != ANYTHING
             if clear and not any(may_be(other, o.name, o.kind, o.tags) for o in scene.objects):
-                yield _yes_no(other, False)
+                yield from (_yes_no(noun, True), _yes_no(other, False))
                 break
 
 
