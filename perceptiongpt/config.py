@@ -113,8 +113,8 @@ def tiny() -> Run:
 def first_light() -> Run:
     """The default model: SmolLM2-135M and a DINOv2-small that learn to point on composed scenes.
 
-    Not yet run whole: by the speed of its parts, five hours of one CPU core. docs/model_card.md tells how the shipped
-    weights were really made, and what they scored.
+    Scored on 500 expressions of scenes:test, answers generated: Acc@0.5 0.62, mask mIoU 0.51, after an hour and a half
+    of one CPU thread and a loading process; docs/model_card.md tells how that run went.
     """
     return Run(
         name="first_light",

@@ -128,7 +128,7 @@ def train(
         else:
             feed = _feed(source, first * stage.accumulate, run.workers)
         started = time.monotonic()
-        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+        with (out / "log.jsonl").open("a", encoding="utf-8", buffering=1) as log:  # a row a step, come what may
             for step in range(first, stage.steps):
                 with disable_input_dtype_casting(model):  # autocast sees to it, and once is enough
                     values = _step(model, optimiser, feed, stage, step, run)
@@ -140,7 +140,6 @@ def train(
                 log.write(json.dumps(row) + "\n")
                 last = step == stage.steps - 1
                 if step % run.log_every == 0 or last:
-                    log.flush()
                     speed = (step + 1 - first) * size / (time.monotonic() - started)
                     shown = "  ".join(f"{k} {v:.3f}" for k, v in values.items())
                     say(f"{stage.aim} {step + 1}/{stage.steps}  {shown}  {speed:.1f} samples/s")
