@@ -44,7 +44,7 @@ def read_jsonl(path: str | Path, root: str | Path | None = None) -> Iterator[Sam
     base = path.parent if root is None else Path(root)
     for where, row in read_rows(path):
         try:
-            yield _sample(row, base)
+            yield _sample(row, base, where)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{where}: {error}") from error
         except ValueError as error:
@@ -94,7 +94,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _sample(row: Any, root: Path) -> Sample:
+def _sample(row: Any, root: Path, where: str) -> Sample:
     row = _mapping(row, SAMPLE_KEYS, "the line")
     for key in ("image", "turns"):
         if key not in row:
@@ -107,7 +107,7 @@ def _sample(row: Any, root: Path) -> Sample:
     if not isinstance(name, str) or not isinstance(meta, dict):
         raise ValueError("id is not text or meta is no object; wanted text and an object; mend them")
     size = _Size(image)
-    return Sample(image, tuple(_turn(turn, i, size) for i, turn in enumerate(turns)), name, meta)
+    return Sample(image, tuple(_turn(turn, i, size) for i, turn in enumerate(turns)), name, meta, where)
 
 
 def _picture(value: Any, root: Path) -> Path | None:
