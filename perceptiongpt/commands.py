@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,102 @@ def data_show(told: Namespace) -> None:
     sheet = contact_sheet(list(islice(read_jsonl(told.file), told.n)))
     write_whole(output, lambda file: sheet.save(file, PAINTED[output.suffix.lower()]))
     print(output)
+
+
+def data_check(told: Namespace) -> int:
+    """data check PATH: findings with their places, a summary, samples as the model sees them; 1 if any is wrong."""
+    import numpy as np
+
+    from perceptiongpt.data.check import check
+    from perceptiongpt.data.dialogues import Dialogues
+    from perceptiongpt.data.record import Record
+    from perceptiongpt.sheet import sheet
+    from perceptiongpt.sources import open_records
+
+    output = painted_path(told.output)
+    records, part = open_records(told.source)
+    renderer, eye, host = _drawing(told.host)
+    sound: list[Record] = []
+
+    def kept() -> Iterator[Any]:
+        for row in records:
+            if isinstance(row, Record):
+                sound.append(row)
+            yield row
+
+    report = check(kept(), print, renderer.tokenizer.all_special_tokens)
+    print(report.summary())
+    samples = _some(Dialogues(sound, 0, part), told.n, np.random.default_rng(0)) if sound else []  # type: ignore[arg-type]
+    if samples:
+        painted = sheet(samples, renderer, eye)
+        write_whole(output, lambda file: painted.save(file, PAINTED[output.suffix.lower()]))
+        print(f"{output}: {len(samples)} samples as {host} sees them")
+    return int(report.wrong)
+
+
+def data_leakcheck(told: Namespace) -> int:
+    """data leakcheck TRAIN TEST: a line for each picture that is in both; 1 if there is any."""
+    from perceptiongpt.data.leak import shared
+    from perceptiongpt.sources import sound_records
+
+    count = 0
+    for ours, theirs, why in shared(sound_records(told.train), sound_records(told.test)):
+        print(f"{ours}  {theirs}  {why}")
+        count += 1
+    print(f"{count} pictures are in both" if count else "no picture is in both")
+    return int(count > 0)
+
+
+def data_convert(told: Namespace) -> None:
+    """data convert PATH OUT --to FORMAT: a new folder with pictures and annotations."""
+    from perceptiongpt.data.export import convert
+    from perceptiongpt.data.record import strict
+    from perceptiongpt.sources import open_records, sound_records
+
+    bad: list[Any] = []
+    if told.skip_bad:
+        records = sound_records(told.source, bad.append)
+    else:
+        records = strict(open_records(told.source)[0])
+    print(convert(records, Path(told.out).expanduser(), told.to))
+    for fault in bad:
+        print(f"left out {fault.where}: {fault.what}", file=sys.stderr)
+
+
+def _drawing(name: str | None) -> tuple[Any, Any, str]:
+    """(renderer, eye, name) of a host: the one named, else the default one where it is fetched, else a tiny one."""
+    from perceptiongpt.data.render import Renderer
+    from perceptiongpt.hosts import HostMissingError, open_host
+    from perceptiongpt.model.backbone import Backbone
+
+    chosen = name or "default"
+    try:
+        host, processor = open_host(chosen, "float32", "cpu")
+    except HostMissingError:
+        if name is not None:
+            raise
+        chosen = "tiny:aya_vision"
+        host, processor = open_host(chosen, "float32", "cpu")
+    eye = Backbone(host, processor)
+    return Renderer(processor, eye.vocab_size, eye.image_token_id), eye, chosen
+
+
+def _some(samples: Any, n: int, rng: Any) -> list[Any]:
+    """Up to n samples spread over the data, one a picture; those whose picture cannot be opened are passed over."""
+    from perceptiongpt.data.picture import open_picture
+
+    found: list[Any] = []
+    for i in rng.permutation(len(samples.records)) if len(samples) else []:
+        try:
+            sample = samples[int(i)]
+            if sample.image is not None:
+                open_picture(sample.image)
+        except (ValueError, OSError):
+            continue
+        found.append(sample)
+        if len(found) == n:
+            break
+    return found
 
 
 def fetch(told: Namespace) -> None:

@@ -1,23 +1,53 @@
-"""Training sources by name, as runs write them: drawn shapes, composed scenes, COCO instances, a JSONL file.
+"""Training sources by name, as runs and commands write them: drawn shapes, composed scenes, and files of many formats.
 
-Knows which name means which source. Knows nothing of mixing (data.mix) nor of models.
+Knows which name means which source, and what kind of data lies at a path. Knows nothing of mixing (data.mix) nor of
+models.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from perceptiongpt.data import coco, dialects, flickr, genome, hub, lvis, refcoco, shards, yolo
+from perceptiongpt.data.dialogues import Dialogues, is_val
 from perceptiongpt.data.mix import Source
+from perceptiongpt.data.record import Fault, Record, Say, strict
 
 SHAPES = 4096  # pictures of 64 px: a few megabytes, and some seconds to draw
 SCENES = 200_000  # made one by one when asked for
+PARTS = ("train", "val", "all")
 
 
-def open_source(name: str, seed: int) -> Source:
-    """The source called `name`: "shapes", "scenes:SPLIT", "coco:FILE[:PART]", a JSONL file, or a written scenes folder.
+@dataclass(frozen=True)
+class Format:
+    """How files of a kind are read: `read(path, part, say)`. `splits`: they have splits of their own, by these names;
+    without, pictures are divided by a hash of their key."""
 
-    "shapes:N" and "scenes:SPLIT:N" say how many samples there are. Raises ValueError (FileNotFoundError for a path)
-    that lists what there is.
+    read: Callable[[Path, str, Say], Iterator[Record | Fault]]
+    splits: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()  # other words that may stand after the path
+
+
+FORMATS = {
+    "coco": Format(coco.read),
+    "lvis": Format(lvis.read),
+    "refcoco": Format(refcoco.read, refcoco.SPLITS),
+    "flickr30k": Format(flickr.read, ("train", "val", "test")),
+    "genome": Format(genome.read),
+    "yolo": Format(yolo.read, ("train", "val", "test")),
+    "jsonl": Format(dialects.read, options=tuple(dialects.READINGS)),
+    "shards": Format(shards.read, options=tuple(dialects.READINGS)),
+    "hf": Format(hub.read, ("train", "validation", "val", "test")),
+}
+
+
+def open_source(name: str, seed: int, say: Say = print) -> Source:
+    """The source called `name`: "shapes", "scenes:SPLIT", "FORMAT:PATH[:SPLIT]", or a path whose format can be told.
+
+    "shapes:N" and "scenes:SPLIT:N" say how many samples there are; formats are the keys of FORMATS. Raises ValueError
+    (FileNotFoundError for a path) that lists what there is.
     """
     kind, _, rest = name.partition(":")
     if kind == "shapes":
@@ -32,24 +62,103 @@ def open_source(name: str, seed: int) -> Source:
         library = ObjectLibrary.open()
         library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
         return SceneStream(split, seed, _count(count, SCENES, name), library, turns=(2, 5))  # type: ignore[arg-type]
-    if kind == "coco":
-        from perceptiongpt.data.coco import Coco
-
-        file, _, part = rest.rpartition(":") if rest.endswith((":train", ":val", ":all")) else (rest, "", "all")
-        return _filled(Coco(Path(file).expanduser(), part, seed), name)  # type: ignore[arg-type]
     path = Path(name).expanduser()
-    if path.is_dir():
+    if kind not in FORMATS and path.is_dir() and (path / "samples.jsonl").is_file():
         from perceptiongpt.data.scenes import Scenes
 
         return _filled(list(Scenes(path).samples()), name)
-    if path.suffix == ".jsonl":
+    if kind not in FORMATS and path.suffix == ".jsonl" and recognised(path) == "ours":
         from perceptiongpt.data.jsonl import read_jsonl
 
         return _filled(list(read_jsonl(path)), name)
-    raise ValueError(
-        f"there is no source {name!r}; give shapes, scenes:SPLIT, coco:FILE.json, a .jsonl file or a folder made by "
-        "`perceptiongpt data scenes`"
-    )
+    records, part = open_records(name, say)
+    return _filled(Dialogues(list(strict(records)), seed, part), name)  # type: ignore[arg-type]
+
+
+def open_records(name: str, say: Say = print) -> tuple[Iterator[Record | Fault], str]:
+    """(records, part) of "FORMAT:PATH[:SPLIT]" or a path: what a file says, faults among it.
+
+    `part` ("train", "val", "all") is still to be divided by picture: "all" where the format has splits of its own.
+    """
+    kind, path, part = _parted(name)
+    form = FORMATS[kind]
+    if kind != "hf" and "{" not in path.name and not path.exists():
+        raise FileNotFoundError(f"{path} is not there; give the path of {kind} data")
+    if form.splits:
+        return form.read(path, part or form.splits[0], say), "all"
+    if part in PARTS:
+        return form.read(path, "", say), part
+    return form.read(path, part, say), "all"
+
+
+def sound_records(name: str, fault: Callable[[Fault], object] = lambda fault: None) -> Iterator[Record]:
+    """The records of a source's part; `fault` hears of each entry that can't be read."""
+    rows, part = open_records(name)
+    for row in rows:
+        if isinstance(row, Fault):
+            fault(row)
+        elif part == "all" or (part == "val") == is_val(row.key):
+            yield row
+
+
+def _parted(name: str) -> tuple[str, Path, str]:
+    """(format, path, split or reading) of a source's name."""
+    kind, _, rest = name.partition(":")
+    if kind not in FORMATS:
+        kind, rest = "", name
+    part = ""
+    head, _, last = rest.rpartition(":")
+    if head and last in {*PARTS, *(w for f in FORMATS.values() for w in (*f.splits, *f.options))}:
+        rest, part = head, last
+    path = Path(rest).expanduser()
+    if not kind:
+        kind = recognised(path).replace("ours", "jsonl")
+        if part and part not in (*(FORMATS[kind].splits or PARTS), *FORMATS[kind].options):
+            raise ValueError(f"{kind} data has no split {part!r}; choose {', '.join(FORMATS[kind].splits or PARTS)}")
+    return kind, path, part
+
+
+def recognised(path: Path) -> str:
+    """Which format lies at a path, told by names and by the first words of a file; "ours" for our own JSON lines."""
+    if path.is_dir():
+        marks = {
+            "data.yaml": "yolo",
+            "region_descriptions.json": "genome",
+            "Sentences": "flickr30k",
+            "dataset_info.json": "hf",
+            "dataset_dict.json": "hf",
+            **dict.fromkeys(refcoco.PREFERRED, "refcoco"),
+        }
+        found = next((kind for mark, kind in marks.items() if (path / mark).exists()), None)
+        if found is None and any(path.glob("*.tar")):
+            found = "shards"
+        if found is not None:
+            return found
+    elif path.is_file():
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+        if path.suffix in (".yaml", ".yml"):
+            return "yolo"
+        if path.suffix == ".tar":
+            return "shards"
+        if path.suffix == ".p" or path.name in refcoco.PREFERRED:
+            return "refcoco"
+        if path.suffix == ".jsonl":
+            return "ours" if b'"turns"' in head else "jsonl"
+        if path.suffix == ".json":
+            if path.name == "region_descriptions.json":
+                return "genome"
+            if head.lstrip().startswith(b"["):
+                return "jsonl"
+            return "lvis" if path.name.startswith("lvis") else "coco"
+    elif not path.exists() and "{" not in path.name:
+        raise ValueError(f"there is no source {str(path)!r}; {_WAYS}")
+    if "{" in path.name and path.suffix == ".tar":
+        return "shards"
+    raise ValueError(f"{path} is of no format that can be told; {_WAYS}")
+
+
+_WAYS = f"give shapes, scenes:SPLIT, a path, or FORMAT:PATH[:SPLIT] with a format of {', '.join(FORMATS)}"
 
 
 def _count(text: str, default: int, name: str) -> int:

@@ -91,3 +91,14 @@ def test_every_benchmark_has_a_paragraph() -> None:
     names = [f.name for f in BENCHMARKS.glob("*.py")]
     assert names
     assert not [name for name in names if f"`{name}`" not in page]
+
+
+def test_opening_an_annotation_file_is_measured(tmp_path: Path, capsys: Capture) -> None:
+    bench = runpy.run_path(str(BENCHMARKS / "read_coco.py"), run_name="read_coco")
+    assert bench["main"](["--quick", "--json", str(tmp_path / "out.json")]) == 0
+    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert told["figures"]["things"] == told["annotations"] == bench["QUICK"]
+    assert told["at_most"] == {"seconds": 10.0, "peak_mb": 500.0}
+    assert told["figures"]["seconds"] > 0 and told["figures"]["turns"] > 0
+    assert capsys.readouterr().out.count("wanted <=") == 2
+    assert bench["main"](["--json", str(tmp_path / "no" / "out.json")]) == 2

@@ -163,9 +163,9 @@ def test_the_json_of_the_readme_has_the_form_of_an_answer() -> None:
 
 
 def test_the_lines_that_the_page_on_data_shows_are_read(tmp_path: Path) -> None:
-    from perceptiongpt.data.coco import Coco
     from perceptiongpt.data.jsonl import read_jsonl
     from perceptiongpt.data.scenes import Scenes
+    from perceptiongpt.sources import open_source
 
     page = (ROOT / "docs/data.md").read_text(encoding="utf-8").splitlines()
     own, asked, annotation = (
@@ -182,8 +182,9 @@ def test_the_lines_that_the_page_on_data_shows_are_read(tmp_path: Path) -> None:
     (tmp_path / "annotations.json").write_text(json.dumps(coco), encoding="utf-8")
     assert len(list(read_jsonl(tmp_path / "samples.jsonl"))) == len(own) == 3
     assert [e["phrase"] for e in Scenes(tmp_path).expressions()] == ["the bottle"]
-    turns = Coco(tmp_path / "annotations.json")[0].turns
-    assert turns[1].regions[0].mask.sum() == 68 * 66
+    source = open_source(f"coco:{tmp_path / 'annotations.json'}", 0)
+    found = [r for i in range(len(source)) for t in source[i].turns for r in t.regions]
+    assert {int(r.mask.sum()) for r in found} == {68 * 66}
 
 
 # -- links and dependencies ------------------------------------------------------------------------
@@ -200,12 +201,12 @@ def test_every_page_is_named_in_the_index() -> None:
     assert not [p.name for p in (ROOT / "docs").rglob("*.md") if p.name != "README.md" and f"({p.name})" not in index]
 
 
-IMPORTED_AS = {"PIL": "pillow", "faster_coco_eval": "faster-coco-eval"}
+IMPORTED_AS = {"PIL": "pillow", "yaml": "pyyaml", "faster_coco_eval": "faster-coco-eval"}
 # Declared but never imported by name: transformers asks for jinja2, the others are commands.
 UNSEEN = {"jinja2", "mypy", "ruff"}
 EXTRAS = PROJECT["optional-dependencies"]
 WHERE = {  # folder -> what may be imported there, beside what is always installed
-    "perceptiongpt": ("fetch", "supervision"),
+    "perceptiongpt": ("fetch", "hub", "supervision"),
     "tests": ("fetch", "dev"),
     "benchmarks": ("fetch", "dev"),
     "tools": ("fetch", "objects"),

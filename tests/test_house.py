@@ -30,12 +30,13 @@ ARROWS: dict[str, set[str]] = {
     "fetch": {"model", "wheels"},
     "hosts": {"model", "fetch"},
     "sources": {"data"},
+    "sheet": {"core", "data", "draw"},
     "asking": {"core", "data"},
     "predict": {"core", "data", "tasks", "model", "config", "fetch", "hosts", "asking"},
     "train": {"core", "data", "model", "config"},
     "evaluate": {"core", "data", "metrics", "config", "predict"},
     "commands": {*ROOMS, "__init__", "asking", "config", "draw", "evaluate", "fetch", "hosts", "metrics"}
-    | {"predict", "sources", "train"},
+    | {"predict", "sheet", "sources", "train"},
     "cli": {"__init__", "commands"},
     "__init__": {*ROOMS, "predict"},
     "__main__": {"cli"},
@@ -157,7 +158,7 @@ def test_the_judge_knows_an_offence_from_its_neighbour(line: str, guilty: bool) 
 @pytest.mark.parametrize("path", files("perceptiongpt", "tools", "benchmarks", "tests"), ids=short)
 def test_no_file_holds_what_is_forbidden(path: Path) -> None:
     found = [f"line {n.lineno}: {o}" for n in ast.walk(tree(path)) if hasattr(n, "lineno") and (o := offences(n))]
-    if not short(path).startswith("tests/"):
+    if not short(path).startswith("tests/") and path.name != "plain_pickle.py":  # which takes its teeth out
         found += [name for name in imports(path) if name.split(".")[0] in ("pickle", "marshal", "shelve", "dill")]
     text = path.read_text(encoding="utf-8")
     found += re.findall(r"\b(?:TODO|FIXME|XXX)\b", "" if path == Path(__file__) else text)

@@ -1,151 +1,161 @@
-"""COCO instances as dialogues: annotated photographs in the official JSON, asked about by the names of their classes.
+"""COCO's official JSON, read and written: instances, captions, and the things of panoptic files.
 
-Knows the format's fields. A picture is known to hold a class or not (annotation is exhaustive), so what isn't there may
-be asked for, too. Knows nothing of captions and of panoptic files.
+Knows the format's fields and where its pictures usually lie. Annotation of classes is exhaustive: what isn't there
+may be asked for, too.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
+import os
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from perceptiongpt.core.answer import Region
-from perceptiongpt.core.masks import decode_rle, polygons_to_mask
-from perceptiongpt.data import phrases
-from perceptiongpt.data.sample import Sample, Turn
-from perceptiongpt.data.words import plural
+from perceptiongpt.core.masks import encode_rle, mask_to_polygons
+from perceptiongpt.data.files import below, folder_of, numbers, read_json, reading, words
+from perceptiongpt.data.picture import BROKEN
+from perceptiongpt.data.record import Fault, Record, Say, Thing
 
-FILE_LIMIT = 2_000_000_000
-MOST_OF_A_CLASS = 4  # "all the people" of a crowd teach little and cost a token each
-SMALLEST_SHARE = 0.004  # of the picture: less cannot be seen at the model's size
-VARIANTS = 16  # dialogues a picture
-VAL_PERCENT = 15
+WHAT = "a COCO file with images, annotations and categories"
+# Pictures of some files say in `masks` that not every class was looked for in them: nothing else may be called absent.
+LOOKED_FOR = {"persons only": ["person"], "unannotated": []}
 
 
-@dataclass(frozen=True, eq=False)
-class _Picture:
-    id: int
-    path: Path
-    size_wh: tuple[int, int]
-    things: tuple[tuple[str, dict[str, Any]], ...]  # class name, annotation
-    crowded: frozenset[str]
+def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Fault]:
+    """The pictures of a COCO file with what is annotated in them; ValueError for what is no such file.
 
-
-class Coco:
-    """The dialogues of a COCO instances file: item i is one of `VARIANTS` ways to ask about a picture.
-
-    `part`: "train" or "val" by a hash of the picture's id (15 % val), or "all". `images`: the folder that `file_name`
-    is relative to, by default the file's own. Raises ValueError naming the file and the field that is wrong.
+    Pictures are looked for where `file_name` says below the file's folder, then in the folders beside it.
     """
-
-    def __init__(
-        self, path: str | Path, part: Literal["train", "val", "all"] = "all", seed: int = 0, images: Path | None = None
-    ) -> None:
-        if part not in ("train", "val", "all"):
-            raise ValueError(f"part {part!r} of {path} came; wanted train, val or all")
-        self.path, self.seed = Path(path), seed
-        self.names, pictures = _read(self.path, images or self.path.parent)
-        self.pictures = [p for p in pictures if part == "all" or (part == "val") == is_val(p.id)]
-
-    def __len__(self) -> int:
-        return len(self.pictures) * VARIANTS
-
-    def __getitem__(self, i: int) -> Sample:
-        picture, variant = self.pictures[i % len(self.pictures)], i // len(self.pictures)
-        rng = np.random.default_rng((self.seed, picture.id, variant))
-        return _dialogue(picture, self.names, rng)
-
-
-def is_val(picture_id: int) -> bool:
-    """Whether a picture belongs to the val part: the same for everyone, whatever else is in the file."""
-    return zlib.crc32(str(picture_id).encode()) % 100 < VAL_PERCENT
-
-
-def _read(path: Path, root: Path) -> tuple[list[str], list[_Picture]]:
-    if path.stat().st_size > FILE_LIMIT:
-        raise ValueError(f"{path} is larger than {FILE_LIMIT} bytes; split it")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); give a COCO instances file") from error
-    try:
-        classes = {int(c["id"]): str(c["name"]) for c in data["categories"]}
+    data = read_json(path, WHAT, compact)
+    with reading(path, WHAT):
+        classes = {int(c["id"]): words(c["name"]) for c in data.get("categories", [])}
+        thingly = {int(c["id"]) for c in data.get("categories", []) if c.get("isthing", 1)}
         by_picture: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for annotation in data["annotations"]:
+        for number, annotation in enumerate(data["annotations"]):
+            annotation.setdefault("id", f"#{number}")
             by_picture[int(annotation["image_id"])].append(annotation)
-        pictures = [
-            _Picture(
-                int(row["id"]),
-                _inside(root, str(row["file_name"]), path),
-                (int(row["width"]), int(row["height"])),
-                tuple((classes[int(a["category_id"])], a) for a in by_picture[int(row["id"])] if not a.get("iscrowd")),
-                frozenset(classes[int(a["category_id"])] for a in by_picture[int(row["id"])] if a.get("iscrowd")),
-            )
-            for row in data["images"]
-        ]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} lacks the field or category {error}; give a COCO instances file") from error
-    return sorted(classes.values()), pictures
+        images = data["images"]
+        pictures = folder_of(images[0]["file_name"] if images else None, places(path))
+        known = sorted(classes[i] for i in thingly)
+        for row in images:
+            yield _record(path, row, by_picture.pop(int(row["id"]), []), classes, thingly, pictures, known)
+    for image, lost in by_picture.items():
+        yield Fault(f"{path.name}:annotation {lost[0]['id']}", f"its picture {image} is not among the images")
 
 
-def _inside(root: Path, name: str, file: Path) -> Path:
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise ValueError(f"{file}: picture {name!r} lies outside {root}; use names relative to the file's folder")
-    return path
+def compact(row: dict[str, Any]) -> dict[str, Any]:
+    """An object of the JSON with its polygons as arrays: a fifth of the memory."""
+    shape = row.get("segmentation")
+    if isinstance(shape, list):
+        try:
+            row["segmentation"] = [np.asarray(p, np.float64) for p in shape]
+        except (TypeError, ValueError):
+            pass  # what is no list of numbers is refused where it is used
+    return row
 
 
-def _dialogue(picture: _Picture, names: list[str], rng: np.random.Generator) -> Sample:
-    by_class: dict[str, list[Region]] = defaultdict(list)
-    for name, annotation in picture.things:
-        region = _region(annotation, name, picture)
-        if region is not None:
-            by_class[name].append(region)
-    asked: list[tuple[str, list[Region]]] = []
-    known = {name for name, _ in picture.things} | picture.crowded
-    for name, regions in by_class.items():
-        whole = len(regions) == sum(n == name for n, _ in picture.things) and name not in picture.crowded
-        if whole and len(regions) == 1:
-            asked.append((f"the {name}", regions))
-        elif whole and len(regions) <= MOST_OF_A_CLASS:
-            asked.append((f"all the {plural(name)}", sorted(regions, key=lambda r: r.box[0] if r.box else 0.0)))
-    absent = [n for n in names if n not in known]
-    if absent and (not asked or rng.random() < 0.6):
-        asked.append((f"the {absent[int(rng.integers(len(absent)))]}", []))
-    order = [asked[int(i)] for i in rng.permutation(len(asked))][:5]
-    said = [(phrases.as_users_say(phrase, rng), regions) for phrase, regions in order]
-    turns: list[Turn] = []
-    if len(said) > 1 and rng.random() < 0.5:
-        question = phrases.ask("list", rng, phrase=phrases.join_list([phrase for phrase, _ in said]))
-        answer = phrases.answer_list([(phrase, len(regions)) for phrase, regions in said])
-        turns = [Turn("user", question), Turn("assistant", answer, tuple(r for _, rs in said for r in rs))]
-    else:
-        for phrase, regions in said:
-            turns.append(Turn("user", phrases.ask("region", rng, phrase=phrase)))
-            turns.append(Turn("assistant", phrases.answer_region(phrase, len(regions)), tuple(regions)))
-    objects = [r for regions in by_class.values() for r in regions]
-    return Sample(picture.path, tuple(turns), f"coco-{picture.id}", {"objects": objects})
+def places(path: Path) -> list[Path]:
+    """Where the pictures of an annotation file may lie: beside it, in the folder of its split, in `images`."""
+    split = path.stem.removesuffix("_things").rpartition("_")[2]
+    roots = [path.parent, path.parent.parent]
+    return [*(root / name for name in ("", split, "images", f"images/{split}") for root in roots)]
 
 
-def _region(annotation: dict[str, Any], name: str, picture: _Picture) -> Region | None:
-    """The annotation as a Region clipped to the picture; None for what is too small to see."""
-    width, height = picture.size_wh
-    x, y, w, h = (float(v) for v in annotation["bbox"])
-    x0, y0, x1, y1 = max(0.0, x), max(0.0, y), min(float(width), x + w), min(float(height), y + h)
-    if x1 <= x0 or y1 <= y0 or (x1 - x0) * (y1 - y0) < SMALLEST_SHARE * width * height:
-        return None
-    shape = annotation.get("segmentation")
-    mask = None
-    if isinstance(shape, dict):
-        mask = decode_rle(shape)
-    elif shape:
-        mask = polygons_to_mask(shape, (height, width))
-    if mask is not None and (mask.shape != (height, width) or not mask.any()):
-        mask = None
-    return Region(box=(x0, y0, x1, y1), mask=mask, label=name)
+def _record(
+    path: Path,
+    row: dict[str, Any],
+    annotations: list[dict[str, Any]],
+    classes: dict[int, str],
+    thingly: set[int],
+    pictures: Path,
+    known: list[str],
+) -> Record:
+    where = f"{path.name}:image {row['id']}"
+    things: list[Thing] = []
+    captions = []
+    for a in annotations:
+        if "segments_info" in a:
+            png = below(path.with_suffix(""), a["file_name"], where)
+            things += [
+                thing(s, classes, partial(_segment, png, int(s["id"])), a["id"])
+                for s in a["segments_info"]
+                if int(s["category_id"]) in thingly
+            ]
+        elif "caption" in a:
+            captions.append((words(a["caption"]), ()))
+        else:
+            things.append(thing(a, classes, a.get("segmentation")))
+    image = below(pictures, row["file_name"], where)
+    size = (int(row["width"]), int(row["height"]))
+    known = LOOKED_FOR.get(str(row.get("masks")), known)
+    return Record(
+        image, where, str(row["id"]), size, tuple(things), captions=tuple(captions), known=known, id=str(row["id"])
+    )
+
+
+def thing(a: dict[str, Any], classes: dict[int, str], shape: Any, of: Any = None) -> Thing:
+    """An annotation as a Thing; `bbox` is x, y, width, height in pixels."""
+    name = classes[int(a["category_id"])]
+    number = f"annotation {a['id']}" if of is None else f"annotation {of} segment {a['id']}"
+    xywh = numbers(a.get("bbox"), 4)
+    box = None if xywh is None else (xywh[0], xywh[1], xywh[0] + xywh[2], xywh[1] + xywh[3])
+    return Thing(
+        box, shape if shape is not None and len_of(shape) else None, name, None, bool(a.get("iscrowd")), number
+    )
+
+
+def len_of(shape: Any) -> int:
+    return len(shape) if hasattr(shape, "__len__") else 1
+
+
+def _segment(png: Path, number: int, hw: tuple[int, int]) -> np.ndarray:
+    """One segment of a panoptic PNG, whose ids are red + 256 green + 65536 blue."""
+    return _ids(png, hw) == number
+
+
+@lru_cache(maxsize=2)
+def _ids(png: Path, hw: tuple[int, int]) -> np.ndarray:
+    try:
+        with Image.open(png, formats=["PNG"]) as picture:
+            if picture.size != (hw[1], hw[0]):
+                raise ValueError(f"{png.name} is {picture.width} x {picture.height} and the picture {hw[1]} x {hw[0]}")
+            rgb = np.asarray(picture.convert("RGB"), np.uint32)
+    except BROKEN as error:
+        raise ValueError(f"{png} is no panoptic picture ({error}); give the PNG files beside the JSON") from error
+    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+
+
+def write(path: Path, records: Iterable[Record], polygons: bool = False) -> None:
+    """Named things as COCO instances; masks as compressed run lengths, or as polygons. `path` is the JSON file."""
+    names: dict[str, int] = {}
+    images: dict[str, dict[str, Any]] = {}
+    annotations: list[dict[str, Any]] = []
+    for record in records:
+        file = os.path.relpath(Path(str(record.image)).resolve(), path.parent.resolve()).replace(os.sep, "/")
+        width, height = size_wh = record.size()
+        row = images.setdefault(file, {"id": len(images) + 1, "file_name": file, "width": width, "height": height})
+        for t in record.things:
+            box = t.bounds(size_wh)
+            if t.name is None or box is None:
+                continue
+            mask = t.mask(size_wh)
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": row["id"],
+                "category_id": names.setdefault(t.name, len(names) + 1),
+                "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                "area": int(mask.sum()) if mask is not None else (box[2] - box[0]) * (box[3] - box[1]),
+                "iscrowd": int(t.crowd),
+            }
+            if mask is not None and mask.any():
+                annotation["segmentation"] = mask_to_polygons(mask) if polygons and not t.crowd else encode_rle(mask)
+            annotations.append(annotation)
+    categories = [{"id": i, "name": name} for name, i in names.items()]
+    whole = {"images": list(images.values()), "annotations": annotations, "categories": categories}
+    path.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")

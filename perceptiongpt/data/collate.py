@@ -133,6 +133,7 @@ def region_in(region: Region, canvas: Canvas, asked: bool, rng: np.random.Genera
         "point": torch.as_tensor(np.asarray(point_in, np.float32)),
         "has_box": has[0],
         "has_mask": has[1],
+        "has_point": has[2],
         "shown": shown,
     }
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.masks import decode_rle, encode_rle, polygons_to_mask
+from perceptiongpt.data.picture import picture_size
 from perceptiongpt.data.sample import Sample, Turn
 
 LINE_LIMIT = 16 << 20  # bytes
@@ -31,7 +31,6 @@ MASK_PIXELS = 50_000_000
 SAMPLE_KEYS = {"image", "id", "turns", "meta"}
 TURN_KEYS = {"role", "text", "regions"}
 REGION_KEYS = {"box", "mask", "polygons", "point", "label", "score", "span"}
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 def read_jsonl(path: str | Path, root: str | Path | None = None) -> Iterator[Sample]:
@@ -137,15 +136,8 @@ class _Size:
                 raise ValueError(
                     "polygons came without a picture; wanted an image to draw them on; give a mask instead"
                 )
-            try:
-                with Image.open(self.image) as picture:
-                    width, height = picture.size
-                    turned = picture.getexif().get(0x0112, 1) in _TURNED
-            except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
-                raise ValueError(
-                    f"image {self.image.name!r} is no picture ({error}); wanted one; replace it"
-                ) from error
-            self.hw = (width, height) if turned else (height, width)
+            width, height = picture_size(self.image)
+            self.hw = (height, width)
         return self.hw
 
     def agrees(self, hw: tuple[int, int]) -> None:

@@ -176,6 +176,12 @@ def answer_name(name: str) -> str:
     return f"{_capital(with_article(name))}."
 
 
+def answer_told(text: str) -> str:
+    """A description as a sentence: "a man in red" -> "A man in red."."""
+    words = _checked(text)
+    return _capital(words if words[-1] in ".!?" else f"{words}.")
+
+
 def answer_count(n: int) -> str:
     """A number as a word: "Two."; "None." for 0."""
     return f"{_capital('none' if n == 0 else NUMBERS[n] if n < len(NUMBERS) else str(n))}."

@@ -55,6 +55,33 @@ def open_picture(
     raise PictureError(f"{type(source).__name__} is no picture; give a path, bytes, a PIL image or an array")
 
 
+def picture_size(
+    source: str | Path | Image.Image | np.ndarray | bytes | Callable[[], Image.Image] | None,
+) -> tuple[int, int]:
+    """(width, height) of a picture as `open_picture` would turn it; of a file only the head is read.
+
+    Raises PictureError for what is no picture.
+    """
+    if source is None:
+        raise PictureError("there is no picture; give one")
+    if isinstance(source, (str, Path, bytes)):
+        try:
+            Image.init()
+            file = io.BytesIO(source) if isinstance(source, bytes) else Path(source).expanduser()
+            with Image.open(file, formats=[f for f in FORMATS if f in Image.OPEN]) as picture:
+                _check_size(picture.size, LIMIT_PIXELS, str(source)[:200])
+                turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # EXIF orientations that swap the sides
+                return (picture.height, picture.width) if turned else picture.size
+        except PictureError:
+            raise
+        except BROKEN as error:
+            name = "the bytes given" if isinstance(source, bytes) else str(source)[:200]
+            if isinstance(error, FileNotFoundError):
+                raise PictureError(f"{name} does not exist; give the path of a picture on this machine") from error
+            raise PictureError(f"{name} is no picture ({_first_line(error)}); replace it") from error
+    return open_picture(source).size
+
+
 def _from_path(source: str | Path, limit_pixels: int) -> Image.Image:
     name = str(source) if len(str(source)) < 200 else str(source)[:200] + "…"
     try:

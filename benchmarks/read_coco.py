@@ -1,0 +1,121 @@
+"""What it costs to open a COCO instances file: seconds and peak memory, each beside its target.
+
+Makes a file of the official shape with random outlines, as long as COCO's own are (some 500 bytes an annotation), and
+opens it in a process of its own as `train` would. Nothing else should run on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ANNOTATIONS, QUICK = 100_000, 1_000
+A_PICTURE = 6  # annotations
+ROWS = (("seconds", "s", 10.0, "opening the file"), ("peak_mb", "MB", 500.0, "peak memory of the process"))
+
+# Runs in the child: opens the source, takes one sample, prints what it cost.
+CHILD = """
+import json, resource, sys, time
+started = time.perf_counter()
+from perceptiongpt.sources import open_source
+source = open_source(sys.argv[1], 0)
+spent = time.perf_counter() - started
+things = sum(len(r.things) for r in source.records)
+asked = len(source[0].turns)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+print(json.dumps({"seconds": spent, "peak_mb": peak, "things": things, "turns": asked}))
+"""
+
+
+def make(path: Path, count: int, seed: int = 0) -> int:
+    """Writes a file of `count` annotations on random pictures of 640 x 480; gives its size in bytes."""
+    draw = random.Random(seed)
+    pictures = max(1, count // A_PICTURE)
+    images = [{"id": i, "file_name": f"{i:012}.jpg", "width": 640, "height": 480} for i in range(pictures)]
+    categories = [{"id": i, "name": f"kind {i}", "supercategory": "thing"} for i in range(1, 81)]
+    with path.open("w", encoding="utf-8") as out:
+        out.write(f'{{"images": {json.dumps(images)}, "categories": {json.dumps(categories)}, "annotations": [')
+        for number in range(count):
+            x, y, w, h = draw.uniform(0, 500), draw.uniform(0, 380), draw.uniform(20, 140), draw.uniform(20, 100)
+            points = draw.randint(8, 64)
+            outline = [round(v, 2) for _ in range(points) for v in (x + draw.random() * w, y + draw.random() * h)]
+            row = {
+                "id": number,
+                "image_id": number % pictures,
+                "category_id": draw.randint(1, 80),
+                "bbox": [round(v, 2) for v in (x, y, w, h)],
+                "area": round(w * h, 2),
+                "iscrowd": 0,
+                "segmentation": [outline],
+            }
+            out.write(("," if number else "") + json.dumps(row))
+        out.write("]}")
+    return path.stat().st_size
+
+
+def measure(count: int, command: str) -> dict[str, Any]:
+    """The figures of one reading of a file of `count` annotations."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "instances.json"
+        size = make(path, count)
+        run = subprocess.run([sys.executable, "-c", CHILD, f"coco:{path}"], check=True, capture_output=True, text=True)
+    figures = json.loads(run.stdout.splitlines()[-1])
+    if figures["things"] != count:
+        raise ValueError(f"{figures['things']} of {count} annotations were read; the reader is broken")
+    return {
+        "benchmark": "read_coco",
+        "annotations": count,
+        "file_mb": size / 1e6,
+        "figures": figures,
+        "at_most": {name: most for name, _, most, _ in ROWS},
+        "machine": {"cores": os.cpu_count(), "architecture": platform.machine(), "python": platform.python_version()},
+        "command": command,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures as lines to read, each beside its target."""
+    lines = [f"{result['annotations']} annotations, {result['file_mb']:.1f} MB"]
+    for name, unit, most, what in ROWS:
+        value = result["figures"][name]
+        lines.append(
+            f"{what:<40} {value:>8.2f} {unit:<2}  wanted <= {most:g} {unit}{'' if value <= most else '  MISSED'}"
+        )
+    lines.append(", ".join(f"{k} {v}" for k, v in result["machine"].items()))
+    return "\n".join([*lines, result["command"]])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the table, write the JSON; 2 for what was refused."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    read = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    read.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE")
+    read.add_argument("--quick", action="store_true", help=f"{QUICK} annotations: does it run at all?")
+    told = read.parse_args(words)
+    try:
+        if told.json and not told.json.parent.is_dir():
+            raise FileNotFoundError(f"the folder {told.json.parent} is not there; make it first")
+        result = measure(
+            QUICK if told.quick else ANNOTATIONS, shlex.join(["python", "benchmarks/read_coco.py", *words])
+        )
+        if told.json:
+            told.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(table(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
