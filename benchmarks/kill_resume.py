@@ -1,4 +1,4 @@
-"""Kill -9 at random moments of training, then resume: the weights must be those of a run that nothing disturbed, bit for bit.
+"""Kill -9 at random moments of training, then resume: bit for bit the weights of a run that nothing disturbed.
 
 Knows how to kill its own children. Knows nothing of how a run saves itself.
 """
@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = trials(root, kills, given.steps, random.Random(given.seed))
     finally:
         shutil.rmtree(root)
-    print(f"{result['identical']} of {kills} killed runs ended with the weights of the undisturbed one (wanted {kills})")
+    print(
+        f"{result['identical']} of {kills} killed runs ended with the weights of the undisturbed one (wanted {kills})"
+    )
     print(f"killed after {', '.join(f'{s:.2f} s' for s in result['killed_at'])} of {result['seconds']:.2f} s")
     if given.json:
         Path(given.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

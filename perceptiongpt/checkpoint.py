@@ -84,7 +84,9 @@ def restore_parameters(folder: Path, model: Any) -> None:
     stored, wanted = _read(folder / PARAMETERS), trainable(model)
     odd = sorted(set(stored) ^ set(wanted)) or sorted(n for n, p in wanted.items() if p.shape != stored[n].shape)
     if odd:
-        raise TrainError(f"{folder} does not fit this run ({odd[0]} differs); resume with the settings it was made with")
+        raise TrainError(
+            f"{folder} does not fit this run ({odd[0]} differs); resume with the settings it was made with"
+        )
     with torch.no_grad():
         for name, p in wanted.items():
             p.copy_(stored[name])
@@ -98,7 +100,7 @@ def restore_moments(folder: Path, model: Any, optimiser: Any, engine: Any) -> No
     wanted = trainable(model)
     for key, value in _read(folder / MOMENTS).items():
         name, _, part = key.rpartition("|")
-        p = wanted[name]
+        p: Any = wanted[name]
         if hasattr(p, "device_mesh") and value.shape == p.shape:
             from torch.distributed.tensor import distribute_tensor
 

@@ -100,11 +100,11 @@ class Batches(torch.utils.data.Dataset):
             rows = [self._ready(chosen[i], rngs[i], k, i, bad) for i in range(len(chosen))[mine]]
         except TrainError as error:
             return str(error)  # an exception would come out of a worker process with its trace for a message
-        found, made, rngs = zip(*rows, strict=True)
+        found, made, own = zip(*rows, strict=True)
         names = () if self.world == 1 else tuple(n for s in chosen for n in _names(s))
         named = [named_masks(named_regions(s), self.eye.canvas) for s in found if s.image is not None]
         ids = tuple(s.called for s in found)
-        return Fed(together(made, self.renderer, self.eye, rngs), named, names, ids, tuple(bad))
+        return Fed(together(made, self.renderer, self.eye, own), named, names, ids, tuple(bad))
 
     def _pool(self, p: int, bad: list[str]) -> list[Sample]:
         """The samples of POOL batches, longest first, so that a batch holds samples of about one length."""

@@ -23,18 +23,19 @@ from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 
 from perceptiongpt import checkpoint as kept
-from perceptiongpt.card import card
 from perceptiongpt.checkpoint import Standing, gathered, standing, written
-from perceptiongpt.config import Rates, Run, Stage
+from perceptiongpt.config import Run, Stage
 from perceptiongpt.core.objective import parts
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.feed import Batches, Fed, Picked, TrainError, feed, gallery, picks
-from perceptiongpt.model.adapt import choose_trainable, host_module, is_vision, recompute, trainable_report
+from perceptiongpt.model.adapt import choose_trainable, host_module, recompute, trainable_report
 from perceptiongpt.model.align import Naming, naming_loss
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.store import recover, save
+from perceptiongpt.model_card import card
 from perceptiongpt.progress import Progress
+from perceptiongpt.rates import freeze, optimiser_of, schedule
 from perceptiongpt.validate import Exchange, means, validate
 
 
@@ -57,6 +58,9 @@ class Lesson(nn.Module):
                 hw = (output.cells.shape[-2], output.cells.shape[-1])
                 naming = Naming.of(model, fed.named, hw, fed.names)
                 loss_parts["name"] = naming_loss(output.cells, naming, model.backbone.row_norm, share)
+            if not any(v.requires_grad for v in loss_parts.values()):
+                # Rows that teach nothing: the other processes wait for this one's gradients all the same.
+                loss_parts["text"] = loss_parts["text"] + 0.0 * next(p for p in self.parameters() if p.requires_grad).sum()
             return loss_parts
 
 
@@ -88,11 +92,8 @@ def train(
     progress = Progress(run, say, start) if engine.is_main_process else None
     now = start
     try:
-        for number, stage in enumerate(run.stages[start.stage :], start=start.stage):
-            first = start.step if number == start.stage else 0
-            now = _stage(run, number, first, model, samples, say, questions, engine, progress, now)
-            if now.stage >= len(run.stages):
-                break
+        while now.stage < len(run.stages):
+            now = _stage(run, now, model, samples, say, questions, engine, progress)
     finally:
         if progress is not None:
             progress.close()
@@ -103,27 +104,26 @@ def train(
 
 def _stage(
     run: Run,
-    number: int,
-    first: int,
+    now: Standing,
     model: PerceptionModel,
     samples: Mix,
     say: Callable[[str], None],
     questions: Sequence[Exchange],
     engine: Accelerator,
     progress: Progress | None,
-    now: Standing,
 ) -> Standing:
-    """One stage from its step `first` on; where the run stands after it."""
-    stage, out = run.stages[number], Path(run.out)
+    """The rest of the stage in which the run stands; where it stands after it."""
+    number, first, out = now.stage, now.step, Path(run.out)
+    stage = run.stages[number]
     checkpoint = out / "checkpoint"
     choose_trainable(model, stage.aim)
-    _freeze(model, stage.rates)
+    freeze(model, stage.rates)
     if run.recompute:
         recompute(model)
     size = stage.batch * stage.accumulate
     say(f"Stage {number + 1} of {len(run.stages)}: {stage.aim}, {stage.steps} steps of {size}")
     say(trainable_report(model))
-    again = (now.stage, now.step) == (number, first) and checkpoint.exists()  # only at the beginning: it was read
+    again = checkpoint.exists()  # of an earlier process, or of the stage before: then it holds what the model does
     if again:
         kept.restore_parameters(checkpoint, model)
         if not first:
@@ -133,7 +133,7 @@ def _stage(
     if kept.deepspeed(engine):
         rows = stage.batch // engine.num_processes
         engine.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = rows
-    lesson, optimiser = engine.prepare(lesson, _optimiser(model, stage.rates, run.decay))
+    lesson, optimiser = engine.prepare(lesson, optimiser_of(model, stage.rates, run.decay))
     if again and first:
         kept.restore_moments(checkpoint, model, optimiser, engine)
     renderer = Renderer(
@@ -150,7 +150,7 @@ def _stage(
         engine.num_processes,
         run.skip_bad,
     )
-    fed: Iterator[Any]
+    fed: Iterator[Fed | Picked]
     if stage.aim == "name":
         seen = gallery(model, source, stage, run, say)
         fed = picks(seen, stage, first, run.seed, engine.process_index, engine.num_processes)
@@ -220,7 +220,7 @@ def _step(
     values: dict[str, float] = {}
     norm = 0.0
     for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * _schedule(step, stage.steps, stage.warmup)
+        group["lr"] = group["peak"] * schedule(step, stage.steps, stage.warmup)
     trained = [p for group in optimiser.param_groups for p in group["params"]]
     for fed, count in zip(some, counts, strict=True):
         # Engines take the mean over processes, so that each process's share is that many times as large.
@@ -228,8 +228,6 @@ def _step(
         with engine.accumulate(lesson):
             loss_parts = lesson(fed.to(device), share)
             loss = sum((weights[k] * v for k, v in loss_parts.items()), start=torch.zeros((), device=device))
-            if not loss.requires_grad:  # rows that teach nothing: the other processes wait for this one's gradients
-                loss = loss + 0.0 * trained[0].sum()
             engine.backward(loss * stage.accumulate)  # which divides by as much
             for k, v in loss_parts.items():
                 values[k] = values.get(k, 0.0) + float(v.detach())
@@ -248,7 +246,7 @@ def _step(
 def _engine(model: PerceptionModel) -> Accelerator:
     """How processes speak with each other, as the launcher set it; one process where none did."""
     # A process whose rows hold no region leaves the decoders out of its graph.
-    parallel = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(cpu=model.backbone.device.type == "cpu", kwargs_handlers=[parallel])
 
 
@@ -256,7 +254,7 @@ def _begun(run: Run, out: Path, say: Callable[[str], None], resume: bool) -> Sta
     """Make the run's folder, or find it as it was left; where to begin."""
     note = out / "run.json"
     told = json.loads(json.dumps(asdict(run)))
-    if note.exists() and not resume:
+    if not resume and (note.exists() or (out / "checkpoint").exists()):
         raise TrainError(f"{out} already holds a run; give another out=…, remove it, or add --resume")
     with written(note):
         out.mkdir(parents=True, exist_ok=True)
@@ -286,41 +284,6 @@ def _save(model: PerceptionModel, folder: Path, run: Run, engine: Accelerator) -
             with written(folder):
                 save(model, folder, run.host, card=card(run, model, folder.parent))
     engine.wait_for_everyone()
-
-
-def _group(name: str) -> str:
-    """The rate's name of a parameter."""
-    adapter = "vision" if is_vision(name) else "adapter"
-    kind = adapter if ".lora_" in name else "host" if name.startswith("host.") else "heads"
-    return "rows" if name == "vis_row" else kind
-
-
-def _freeze(model: PerceptionModel, rates: Rates) -> None:
-    """Train nothing at a rate of 0."""
-    peaks = asdict(rates)
-    for name, p in model.named_parameters():
-        if p.requires_grad and not peaks[_group(name)]:
-            p.requires_grad_(False)
-
-
-def _optimiser(model: PerceptionModel, rates: Rates, decay: float) -> torch.optim.Optimizer:
-    peaks = asdict(rates)
-    groups: dict[str, list[nn.Parameter]] = {k: [] for k in peaks}
-    for name, p in model.named_parameters():
-        if p.requires_grad:
-            groups[_group(name)].append(p)
-    return torch.optim.AdamW(
-        [{"params": ps, "lr": peaks[k], "peak": peaks[k], "weight_decay": decay} for k, ps in groups.items() if ps],
-        betas=(0.9, 0.98),
-    )
-
-
-def _schedule(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak rate: linear warm-up, then a cosine to a twentieth."""
-    if step < warmup:
-        return (step + 1) / warmup
-    share = (step - warmup) / max(1, steps - warmup)
-    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def _number(norm: Any) -> float:

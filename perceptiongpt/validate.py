@@ -35,9 +35,11 @@ class Exchange:
 
 
 def exchanges(sources: Sequence[Source], n: int, seed: int) -> list[Exchange]:
-    """A fixed sample of at most n questions, one a dialogue, spread over the sources; each stands without the others.
+    """A fixed sample of at most n questions, one a dialogue, spread over the sources.
 
-    Dialogues without a picture, and those that can't be asked as a user would, are passed over. Raises ValueError for none at all.
+    Each is asked without those before it in its dialogue.
+    Dialogues without a picture, and those that can't be asked as a user would, are passed over. Raises ValueError
+    where none is left.
     """
     rng = np.random.default_rng((seed, 13))
     found: list[Exchange] = []

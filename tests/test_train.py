@@ -18,12 +18,13 @@ from perceptiongpt.core.boxes import iou_xyxy
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.shapes import shapes
+from perceptiongpt.feed import Batches, TrainError, named_regions
 from perceptiongpt.model.perception import PerceptionModel, equip
 from perceptiongpt.model.store import load
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import Eye
-from perceptiongpt.feed import Batches, TrainError, named_regions
-from perceptiongpt.train import _schedule, train
+from perceptiongpt.rates import schedule
+from perceptiongpt.train import train
 
 Make = Callable[..., Any]
 SETTINGS = {
@@ -202,11 +203,11 @@ def test_pictures_keep_their_names_when_text_stands_between(renderer: Make) -> N
 
 
 def test_the_rate_warms_up_and_falls() -> None:
-    rates = [_schedule(step, 100, 10) for step in range(100)]
+    rates = [schedule(step, 100, 10) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == rates[10] == 1.0
     assert all(a > b for a, b in pairwise(rates[10:]))
     assert 0.05 < rates[-1] < 0.06
-    assert _schedule(0, 10, 0) == 1.0
+    assert schedule(0, 10, 0) == 1.0
 
 
 def test_it_learns_to_point_on_unseen_pictures(tmp_path: Path) -> None:

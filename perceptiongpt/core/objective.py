@@ -1,8 +1,8 @@
 """The named parts of the loss of a batch: each a mean over the regions or tokens for which it is defined.
 
 L = L_text + (L1 + GIoU) + (BCE + Dice) + cell + score + cycle (PerceptionGPT 1.3, NExT-Chat's cycle, `design.md` 7).
-Weights live in config.py, sums in train.py. Where a batch is shared out, among processes or among the batches of a step,
-each mean counts by its `share` of the regions or tokens of the whole.
+Weights live in config.py, sums in train.py. Where a batch is shared out, among processes or steps of accumulation, each
+mean counts by its `share` of the regions or tokens of the whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from perceptiongpt.core.losses import (
     mask_dice,
     mean_over,
 )
-
 
 # What each part is a mean over: a key of `counts`.
 OVER = {"text": "tokens", "box_l1": "boxes", "box_giou": "boxes", "mask_bce": "masks", "mask_dice": "masks"} | {

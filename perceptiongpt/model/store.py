@@ -45,7 +45,9 @@ class StoreError(ValueError):
     """A model folder that cannot be used, with the reason and what to do."""
 
 
-def save(model: PerceptionModel, folder: str | Path, host: str, dtype: torch.dtype | None = None, card: str = "") -> Path:
+def save(
+    model: PerceptionModel, folder: str | Path, host: str, dtype: torch.dtype | None = None, card: str = ""
+) -> Path:
     """Write the plug-in to `folder`, replacing the model in it as a whole; a folder of other things is refused.
 
     `host` is what finds the host again: an id, a folder, "default" or "tiny:FAMILY". `dtype` stores floats narrower.

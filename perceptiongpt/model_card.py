@@ -19,31 +19,38 @@ def card(run: Run, model: Any, out: Path) -> str:
     """The card of the plug-in that `run` trains, as far as its log in `out` has come."""
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     hub = "/" in run.host and not Path(run.host).expanduser().exists()
+    host = run.host if hub or run.host in _HOSTS else Path(run.host).name  # a folder's path is nobody else's affair
     base = run.host if hub else _HOSTS.get(run.host)
     front = ["---", "library_name: perceptiongpt", *([f"base_model: {base}"] if base else [])]
     front += ["pipeline_tag: image-text-to-text", "tags: [perceptiongpt, grounding, segmentation, lora]", "---"]
-    data = [f"- `{Path(name).name if ':' not in name else name}`, weight {weight:g}" for name, weight in run.data]
+    data = [f"- `{named(name)}`, weight {weight:g}" for name, weight in run.data]
     stages = [
         f"- {s.aim}: {s.steps} steps of {s.batch * s.accumulate} samples, peak rates "
         + ", ".join(f"{k} {v:g}" for k, v in vars(s.rates).items())
         for s in run.stages
     ]
+    how = f"Seed {run.seed}, AdamW, weight decay {run.decay:g}, gradients clipped at {run.clip:g}."
     parts = [
         "\n".join(front),
         f"# {run.name}",
-        "Boxes, masks, points and words: a plug-in for a language model with eyes, made by `perceptiongpt train`. The host "
-        f"(`{run.host if hub or run.host in _HOSTS else Path(run.host).name}`) is not in this folder; it is unchanged and "
-        "found by its name.",
-        '```python\nfrom perceptiongpt import load\n\nanswer = load("this/folder").segment("photo.jpg", "the red mug")\n```',
+        "Boxes, masks, points and words: a plug-in for a language model with eyes, made by `perceptiongpt train`.\n"
+        f"The host (`{host}`) is not in this folder; it is unchanged and found by its name.",
+        "```python\nfrom perceptiongpt import load\n\n"
+        'answer = load("this/folder").segment("photo.jpg", "the red mug")\n```',
         "## Data\n\n" + "\n".join(data),
-        f"## Training\n\n{chr(10).join(stages)}\n\nSeed {run.seed}, AdamW, weight decay {run.decay:g}, gradients clipped "
-        f"at {run.clip:g}.\n\n```\n{trainable_report(model)}\n```",
+        "## Training\n\n" + "\n".join(stages) + f"\n\n{how}\n\n```\n{trainable_report(model)}\n```",
         _losses(rows),
         _validation(rows, run),
-        "## Limits\n\nNothing but the numbers above was measured. It may name a region for what is not in a picture, and "
+        "## Limits\n\nNothing but the numbers above was measured. It may name a region for what is not there, and\n"
         "what its data lacks it has not learnt. The licences of the host and of the data apply.",
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def named(source: str) -> str:
+    """A source without the folders of this machine."""
+    kind, colon, rest = source.partition(":")
+    return Path(source).name if not colon or "/" in kind else f"{kind}:{Path(rest).name}"
 
 
 def _losses(rows: list[dict[str, Any]]) -> str:
@@ -66,7 +73,9 @@ def _validation(rows: list[dict[str, Any]], run: Run) -> str:
     ]
     best = max(found, key=lambda pair: pair[1]["val_score"])[0]
     return (
-        f"## Validation\n\nA fixed sample of at most {run.val_questions} questions of `{', '.join(run.val)}`, answered freely and "
-        "greedily, boxes in pixels of the original pictures, matched with the true ones; a missing box has IoU 0. `words`: "
-        f"answers without a region, right to the word.\n\n{chr(10).join(lines)}\n\nBest after step {best}."
+        f"## Validation\n\nAt most {run.val_questions} questions of `{', '.join(map(named, run.val))}`, each time the\n"
+        "same, answered freely and greedily; boxes in pixels of the original pictures, matched with the true ones, a\n"
+        "missing one has IoU 0. `words`: answers without a region, right to the word.\n\n"
+        + "\n".join(lines)
+        + f"\n\nBest after step {best}."
     )
