@@ -54,7 +54,7 @@ def standing(folder: Path) -> Standing:
 
 def write(folder: Path, model: Any, optimiser: Any, engine: Any, now: Standing) -> None:
     """Replace the checkpoint as a whole; every process calls it, one writes. Raises TrainError where it can't."""
-    kept = {n: _whole(p) for n, p in trainable(model).items()}
+    kept = _stored(model)
     moments = {
         f"{n}|{k}": _whole(v)
         for n, p in trainable(model).items()
@@ -105,6 +105,7 @@ def restore_moments(folder: Path, model: Any, optimiser: Any, engine: Any) -> No
             from torch.distributed.tensor import distribute_tensor
 
             value = distribute_tensor(value, p.device_mesh, p.placements)
+        value = value.reshape(p.shape) if part != "step" and value.ndim != p.ndim else value
         optimiser.state[p][part] = value.to(p.device) if value.ndim else value
     scaler = json.loads((folder / STATE).read_text(encoding="utf-8")).get("scaler")
     if scaler and engine.scaler is not None:
@@ -145,11 +146,19 @@ def trainable(model: Any) -> dict[str, nn.Parameter]:
     }
 
 
+def lengthen(model: Any) -> None:
+    """Give parameters that are a single number a length of one: FSDP2 shards no others. They are stored as before."""
+    model.lengthened = {n for n, p in model.named_parameters() if not p.ndim}
+    for name, p in model.named_parameters():
+        if name in model.lengthened:
+            p.data = p.data.view(1)
+
+
 @contextmanager
 def gathered(model: Any) -> Iterator[None]:
     """The model with whole parameters where an engine shards them, for as long as it is saved; for every process."""
     shards = {n: p for n, p in trainable(model).items() if hasattr(p, "device_mesh")}
-    whole = {n: nn.Parameter(_whole(p), p.requires_grad) for n, p in shards.items()}
+    whole = {n: nn.Parameter(t, shards[n].requires_grad) for n, t in _stored(model).items() if n in shards}
     _put(model, whole)
     try:
         yield
@@ -195,6 +204,12 @@ def changes(before: Any, now: Any, name: str = "") -> Iterator[str]:
 
 def deepspeed(engine: Any) -> bool:
     return str(engine.distributed_type).endswith("DEEPSPEED")
+
+
+def _stored(model: Any) -> dict[str, Tensor]:
+    """What is trained, whole and in the shapes in which it is stored."""
+    short = getattr(model, "lengthened", ())
+    return {n: t.view(()) if n in short else t for n, t in ((n, _whole(p)) for n, p in trainable(model).items())}
 
 
 def _put(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> None:

@@ -96,6 +96,8 @@ class Run:
         for name in ("log_every", "save_every", "val_every", "val_questions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; wanted at least 1")
+        if self.patience < 0:
+            raise ValueError(f"patience is {self.patience}; wanted 0 for never, or a number of validations")
 
 
 def tiny() -> Run:

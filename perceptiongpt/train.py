@@ -60,7 +60,9 @@ class Lesson(nn.Module):
                 loss_parts["name"] = naming_loss(output.cells, naming, model.backbone.row_norm, share)
             if not any(v.requires_grad for v in loss_parts.values()):
                 # Rows that teach nothing: the other processes wait for this one's gradients all the same.
-                loss_parts["text"] = loss_parts["text"] + 0.0 * next(p for p in self.parameters() if p.requires_grad).sum()
+                loss_parts["text"] = (
+                    loss_parts["text"] + 0.0 * next(p for p in self.parameters() if p.requires_grad).sum()
+                )
             return loss_parts
 
 
@@ -130,6 +132,8 @@ def _stage(
             kept.restore_generators(checkpoint, engine.process_index)
     lesson: Any = Lesson(model, stage, asdict(run.weights))
     engine.gradient_accumulation_steps, engine.step = stage.accumulate, 0
+    if engine.is_fsdp2:
+        kept.lengthen(model)
     if kept.deepspeed(engine):
         rows = stage.batch // engine.num_processes
         engine.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = rows

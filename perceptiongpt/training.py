@@ -92,6 +92,9 @@ def run_of(told: Namespace) -> Run:
     """The run that a command line means. Raises ValueError for flags that don't go together."""
     if told.preset is not None and (told.data or told.model):
         raise ValueError("a preset and --data or --model were given; give the one or the other")
+    own = [n for n in ("tune", "steps", "batch", "accumulate", "rate") if getattr(told, n) is not None]
+    if told.preset is not None and own:
+        raise ValueError(f"--{own[0]} goes with --data; a preset is changed by --set, such as --set stages.0.steps=50")
     if told.preset is None and not told.data:
         raise ValueError("neither data nor a preset was given; give --data PATH, or a preset such as tiny")
     run = preset(told.preset) if told.preset else _own(told)

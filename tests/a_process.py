@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from perceptiongpt import train as engine
+from perceptiongpt.checkpoint import lengthen
 from perceptiongpt.config import Rates, Run, Stage, Weights
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.sample import Sample, Turn
@@ -62,6 +64,7 @@ def sharding(self: Accelerator, lesson: Any, optimiser: Any) -> tuple[Any, Any]:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    lengthen(lesson.model)
     mesh = init_device_mesh("cpu", (self.num_processes,))
     before = {id(p): n for n, p in lesson.named_parameters()}
     for layer in lesson.model.host.get_decoder().layers:
@@ -74,6 +77,6 @@ def sharding(self: Accelerator, lesson: Any, optimiser: Any) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    if sys.argv[2] == "sharded":
+    if sys.argv[2] == "sharded" and "WORLD_SIZE" in os.environ:
         Accelerator.prepare = sharding  # type: ignore[method-assign]
     go(Path(sys.argv[1]), sys.argv[2], "resume" in sys.argv[3:])
