@@ -60,9 +60,8 @@ class Lesson(nn.Module):
                 loss_parts["name"] = naming_loss(output.cells, naming, model.backbone.row_norm, share)
             if not any(v.requires_grad for v in loss_parts.values()):
                 # Rows that teach nothing: the other processes wait for this one's gradients all the same.
-                loss_parts["text"] = (
-                    loss_parts["text"] + 0.0 * next(p for p in self.parameters() if p.requires_grad).sum()
-                )
+                anchor = next(p for p in self.parameters() if p.requires_grad)
+                loss_parts["text"] = loss_parts["text"] + 0.0 * anchor.sum()
             return loss_parts
 
 
@@ -157,7 +156,7 @@ def _stage(
     fed: Iterator[Fed | Picked]
     if stage.aim == "name":
         seen = gallery(model, source, stage, run, say)
-        fed = picks(seen, stage, first, run.seed, engine.process_index, engine.num_processes)
+        fed = picks(seen, stage, first, run.seed, source.rank, source.world)
     else:
         fed = feed(source, first * stage.accumulate, run.workers)
     if again and first:
@@ -203,13 +202,7 @@ def _stage(
 
 
 def _step(
-    lesson: Any,
-    optimiser: Any,
-    some: Sequence[Fed | Picked],
-    stage: Stage,
-    step: int,
-    run: Run,
-    engine: Accelerator,
+    lesson: Any, optimiser: Any, some: Sequence[Fed | Picked], stage: Stage, step: int, run: Run, engine: Accelerator
 ) -> dict[str, float]:
     """One optimiser step over the batches of all processes; the loss parts, and the gradient's norm."""
     weights = asdict(run.weights)
