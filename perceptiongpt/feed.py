@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from perceptiongpt.data.sample import Sample
 from perceptiongpt.model.align import Gallery, NamedMask, named_masks
 
 POOL = 8  # batches that are sorted by length together
+SMALL = 1 << 16  # numbers
 TRIES = 100  # samples in place of a bad one
 _AGAIN = 1_000_003  # a bad sample is replaced by the one so much further on
 
@@ -86,6 +87,7 @@ class Batches(torch.utils.data.Dataset):
     rank: int = 0
     world: int = 1
     skip_bad: bool = False
+    naming: bool = True  # whether what is named where is wanted, too
     kept: dict[str, Any] = field(default_factory=dict)  # the pool that is being dealt out
 
     def __len__(self) -> int:
@@ -102,9 +104,11 @@ class Batches(torch.utils.data.Dataset):
             return str(error)  # an exception would come out of a worker process with its trace for a message
         found, made, own = zip(*rows, strict=True)
         names = () if self.world == 1 else tuple(n for s in chosen for n in _names(s))
-        named = [named_masks(named_regions(s), self.eye.canvas) for s in found if s.image is not None]
+        pictured = [s for s in found if s.image is not None]
+        named = [named_masks(named_regions(s), self.eye.canvas) if self.naming else [] for s in pictured]
         ids = tuple(s.called for s in found)
-        return Fed(together(made, self.renderer, self.eye, own), named, names, ids, tuple(bad))
+        batch = together(made, self.renderer, self.eye, own)
+        return Fed(_light(batch) if torch.utils.data.get_worker_info() else batch, named, names, ids, tuple(bad))
 
     def _pool(self, p: int, bad: list[str]) -> list[Sample]:
         """The samples of POOL batches, longest first, so that a batch holds samples of about one length."""
@@ -184,7 +188,16 @@ def feed(source: Batches, first: int, workers: int) -> Iterator[Fed]:
 def _checked(made: Fed | str) -> Fed:
     if isinstance(made, str):
         raise TrainError(made)
-    return made
+    return replace(made, batch=_light(made.batch, back=True))
+
+
+def _light(batch: Batch, back: bool = False) -> Batch:
+    """A batch with its small tensors as arrays, and `back`: between processes a tensor goes as a file, 0.2 ms each."""
+    held = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    if back:
+        return replace(batch, **{k: torch.from_numpy(v) for k, v in held.items() if isinstance(v, np.ndarray)})
+    small = {k: v.numpy() for k, v in held.items() if isinstance(v, Tensor) and v.numel() < SMALL}
+    return replace(batch, **small)
 
 
 def gallery(model: Any, source: Batches, stage: Stage, run: Run, say: Callable[[str], None]) -> Gallery:

@@ -152,6 +152,7 @@ def _stage(
         engine.process_index,
         engine.num_processes,
         run.skip_bad,
+        stage.aim == "name" or run.weights.name > 0,
     )
     fed: Iterator[Fed | Picked]
     if stage.aim == "name":
@@ -205,10 +206,10 @@ def _step(
     lesson: Any, optimiser: Any, some: Sequence[Fed | Picked], stage: Stage, step: int, run: Run, engine: Accelerator
 ) -> dict[str, float]:
     """One optimiser step over the batches of all processes; the loss parts, and the gradient's norm."""
-    weights = asdict(run.weights)
+    trained = [p for group in optimiser.param_groups for p in group["params"]]
+    weights, device = asdict(run.weights), trained[0].device
     if stage.aim == "name":
         weights["name"] = 1.0  # there it is all that is learnt
-    device = engine.unwrap_model(lesson).model.backbone.device
     counts = [f.counts(stage.aim != "words") for f in some]
     totals = {k: sum(c[k] for c in counts) for k in counts[0]}
     if engine.num_processes > 1:
@@ -218,7 +219,6 @@ def _step(
     norm = 0.0
     for group in optimiser.param_groups:
         group["lr"] = group["peak"] * schedule(step, stage.steps, stage.warmup)
-    trained = [p for group in optimiser.param_groups for p in group["params"]]
     for fed, count in zip(some, counts, strict=True):
         # Engines take the mean over processes, so that each process's share is that many times as large.
         share = {k: count[k] * engine.num_processes / totals[k] if totals[k] else 1.0 for k in count}
