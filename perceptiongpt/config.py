@@ -27,7 +27,7 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Peak learning rate of each group of parameters."""
+    """Peak learning rate of each group of parameters; a group of rate 0 is frozen."""
 
     heads: float = 5e-4
     rows: float = 1e-3  # rows of new tokens want more than an adapter
@@ -47,7 +47,7 @@ class Stage:
 
     aim: str = "all"
     steps: int = 1000
-    batch: int = 8
+    batch: int = 8  # of all processes together
     accumulate: int = 1
     warmup: int = 50
     keep: int = 3000  # pictures whose vision features are kept, for the aim "name"
@@ -81,14 +81,24 @@ class Run:
     save_every: int = 500
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the plug-in: model.perception.Settings
     weights: Weights = Weights()
+    val: tuple[str, ...] = ()  # sources to validate on
+    val_every: int = 200  # steps
+    val_questions: int = 64
+    patience: int = 0  # validations without a better one after which a run stops; 0: never
+    skip_bad: bool = False  # samples that can't be read are passed over and counted
+    recompute: bool = False  # gradient checkpointing: less memory, more time
+    wandb: str = ""  # a project of W&B
 
     def __post_init__(self) -> None:
         if not self.stages or not self.data:
             raise ValueError(
                 f"run {self.name!r} has no {'data' if self.stages else 'stages'}; give at least one of each"
             )
-        if min(self.log_every, self.save_every) < 1:
-            raise ValueError(f"log_every {self.log_every} and save_every {self.save_every}; wanted at least 1 step")
+        for name in ("log_every", "save_every", "val_every", "val_questions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; wanted at least 1")
+        if self.patience < 0:
+            raise ValueError(f"patience is {self.patience}; wanted 0 for never, or a number of validations")
 
 
 def tiny() -> Run:
@@ -237,6 +247,8 @@ def _fitting(old: Any, value: Any, whole: str) -> Any:
         return tuple(_fitting(old[min(i, len(old) - 1)], v, whole) for i, v in enumerate(value))
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if old == () and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        value = tuple(value)
     if old is not None and type(value) is not type(old):
         raise ValueError(f"{whole}={value!r} is a {type(value).__name__}; wanted a {type(old).__name__}, like {old!r}")
     if isinstance(value, float) and not math.isfinite(value):

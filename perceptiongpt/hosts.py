@@ -21,12 +21,13 @@ class HostMissingError(ValueError):
     """A host that cannot be loaded, with the reason and what to do."""
 
 
-def open_host(name: str, dtype: str = "auto", device: str = "auto") -> tuple[Any, Any]:
+def open_host(name: str, dtype: str = "auto", device: str = "auto", four_bit: bool = False) -> tuple[Any, Any]:
     """The host called `name` and its processor, in eval mode on `device`.
 
     `name`: "default" (what `fetch` made), "tiny:FAMILY" (random, for tests), a folder, or a hub id. `dtype`: "auto",
     "float32", "bfloat16" or "float16"; `device`: "auto", or what torch calls one. Only safetensors are read and no code
-    that comes with a model is run. Raises HostMissingError (a ValueError).
+    that comes with a model is run. `four_bit` quantises what a host's linear layers hold (NF4), by bitsandbytes.
+    Raises HostMissingError (a ValueError).
     """
     place = chosen_device(device)
     if name.startswith(TINY):
@@ -45,14 +46,27 @@ def open_host(name: str, dtype: str = "auto", device: str = "auto") -> tuple[Any
         try:
             processor = AutoProcessor.from_pretrained(where, trust_remote_code=False)
             host = AutoModelForImageTextToText.from_pretrained(
-                where, dtype=wanted, use_safetensors=True, trust_remote_code=False
+                where, dtype=wanted, use_safetensors=True, trust_remote_code=False, **(_nf4(place) if four_bit else {})
             )
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise HostMissingError(
                 f"host {name!r} cannot be loaded ({first_line(error)}); give a folder or hub id of an "
                 "image-text-to-text model with safetensors"
             ) from error
-    return host.to(place).eval(), processor
+    return (host if four_bit else host.to(place)).eval(), processor
+
+
+def _nf4(place: torch.device) -> dict[str, Any]:
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["lm_head", "multi_modal_projector", "vision_tower", "visual"],
+    )
+    return {"quantization_config": config, "device_map": {"": place}}
 
 
 def _default_folder() -> Path:

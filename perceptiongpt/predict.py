@@ -34,7 +34,7 @@ PACKAGED = Path(__file__).parent / "weights"
 
 
 def load(model: str | Path | None = None, host: str | None = None, dtype: str = "auto", device: str = "auto") -> Eye:
-    """A trained model, ready to look: the packaged one, or the folder `model` that `train` made.
+    """A trained model, ready to look: the packaged one, or the folder `model` that `train` made, or that of its run.
 
     `host` overrides where its host is found (see `hosts.open_host`, which also explains `dtype` and `device`).
     Raises ValueError when the folder or the host cannot be used; the message says what to do.
@@ -44,11 +44,11 @@ def load(model: str | Path | None = None, host: str | None = None, dtype: str = 
             "no trained model ships with this copy of perceptiongpt; name a model folder, such as one made by "
             "`perceptiongpt train`"
         )
-    folder = PACKAGED if model is None else Path(model).expanduser()
+    folder = PACKAGED if model is None else store.model_folder(model)
     name = host or store.read_config(folder)["host"]
     held, processor = open_host(name, dtype, device)
     with quiet():
-        return Eye(store.load(folder, held, processor), "default" if model is None else folder.name or str(folder))
+        return Eye(store.load(folder, held, processor), "default" if model is None else Path(model).name or str(folder))
 
 
 @dataclass(frozen=True, eq=False)

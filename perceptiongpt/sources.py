@@ -6,7 +6,7 @@ models.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +43,13 @@ FORMATS = {
 }
 
 
-def open_source(name: str, seed: int, say: Say = print) -> Source:
+def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) -> Source:
     """The source called `name`: "shapes", "scenes:SPLIT", "questions:SPLIT" and "captions:SPLIT" (words alone about
     scenes), "vqa:FORMAT:FILE[:PART]" (data.vqa), "FORMAT:PATH[:SPLIT]", or a path whose format can be told.
 
     "shapes:N" and "scenes:SPLIT:N" say how many samples there are; formats are the keys of FORMATS. Raises ValueError
-    (FileNotFoundError for a path) that lists what there is.
+    (FileNotFoundError for a path) that lists what there is. An entry that can't be read is an error, unless `bad` is
+    given: it hears of it, and the entry is left out.
     """
     kind, _, rest = name.partition(":")
     if kind == "shapes":
@@ -86,9 +87,21 @@ def open_source(name: str, seed: int, say: Say = print) -> Source:
     if kind not in FORMATS and path.suffix == ".jsonl" and recognised(path) == "ours":
         from perceptiongpt.data.jsonl import read_jsonl
 
-        return _filled(list(read_jsonl(path)), name)
-    records, part = open_records(name, say)
-    return _filled(Dialogues(list(strict(records)), seed, part), name)  # type: ignore[arg-type]
+        return _filled(list(read_jsonl(path, bad=bad)), name)
+    rows, part = open_records(name, say)
+    records = list(strict(rows) if bad is None else _sound(rows, lambda fault: bad(f"{fault.where}: {fault.what}")))
+    return _filled(Dialogues(records, seed, part), name)  # type: ignore[arg-type]
+
+
+def parts_of(name: str) -> tuple[str, str] | None:
+    """The names of a source's parts to train and to validate on; None where it names one already, or has none."""
+    path = Path(name).expanduser()
+    if name.partition(":")[0] in ("shapes", "scenes") or (path / "samples.jsonl").is_file():
+        return None
+    kind, _, part = _parted(name)
+    splits = FORMATS[kind].splits or PARTS
+    val = next((v for v in ("val", "validation") if v in splits), None)
+    return None if part or val is None or kind == "hf" else (f"{name}:train", f"{name}:{val}")
 
 
 def open_records(name: str, say: Say = print) -> tuple[Iterator[Record | Fault], str]:
@@ -110,10 +123,14 @@ def open_records(name: str, say: Say = print) -> tuple[Iterator[Record | Fault],
 def sound_records(name: str, fault: Callable[[Fault], object] = lambda fault: None) -> Iterator[Record]:
     """The records of a source's part; `fault` hears of each entry that can't be read."""
     rows, part = open_records(name)
+    return (row for row in _sound(rows, fault) if part == "all" or (part == "val") == is_val(row.key))
+
+
+def _sound(rows: Iterable[Record | Fault], fault: Callable[[Fault], object]) -> Iterator[Record]:
     for row in rows:
         if isinstance(row, Fault):
             fault(row)
-        elif part == "all" or (part == "val") == is_val(row.key):
+        else:
             yield row
 
 

@@ -1,299 +1,295 @@
 """The training loop: batch -> output -> loss parts -> step; says aloud what trains; goes on where a kill left it.
 
-Batch k of a run is a function of (seed, k) alone, so a resumed run continues the same losses.
+Batch k of a run is a function of (seed, k) alone (feed.py), so a resumed run continues the same losses; and a batch is
+shared out among processes by its rows, each mean of the loss by its true count over all of them, so several processes
+continue those of one. How processes speak, and who shards what, is accelerate's affair.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from peft.helpers import disable_input_dtype_casting
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from perceptiongpt.config import Rates, Run, Stage
-from perceptiongpt.core.answer import Region
-from perceptiongpt.core.batch import Batch
+from perceptiongpt import checkpoint as kept
+from perceptiongpt.checkpoint import Standing, gathered, standing, written
+from perceptiongpt.config import Run, Stage
 from perceptiongpt.core.objective import parts
-from perceptiongpt.data.collate import collate
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
-from perceptiongpt.data.sample import Sample
-from perceptiongpt.model.adapt import choose_trainable, host_module, is_vision, trainable_report
-from perceptiongpt.model.align import Gallery, NamedMask, Naming, named_masks, naming_loss
+from perceptiongpt.feed import Batches, Fed, Picked, TrainError, feed, gallery, picks
+from perceptiongpt.model.adapt import choose_trainable, host_module, recompute, trainable_report
+from perceptiongpt.model.align import Naming, naming_loss
 from perceptiongpt.model.perception import PerceptionModel
-from perceptiongpt.model.store import replace_folder, save
-
-POOL = 8  # batches that are sorted by length together
-# Vectors of new tokens and the gate want more than a network.
-ROWS = ("vis_row", "asker.ask", "asker.base", "asker.row", "asker.gate")
-
-
-class TrainError(ValueError):
-    """A run that cannot start or go on, with the reason and what to do."""
+from perceptiongpt.model.store import recover, save
+from perceptiongpt.model_card import card
+from perceptiongpt.progress import Progress
+from perceptiongpt.rates import freeze, optimiser_of, schedule
+from perceptiongpt.validate import Exchange, means, validate
 
 
-@dataclass(frozen=True, eq=False)
-class Batches(torch.utils.data.Dataset):
-    """Batch k of a run, made from nothing but (seed, k)."""
+class Lesson(nn.Module):
+    """What accelerate wraps: rows of a batch in, named parts of the loss out, each by its share of the whole."""
 
-    samples: Mix
-    renderer: Renderer
-    eye: Any
-    size: int
-    seed: int
-    count: int
-    kept: dict[str, Any] = field(default_factory=dict)  # the pool that is being dealt out
+    def __init__(self, model: PerceptionModel, stage: Stage, weights: Mapping[str, float]) -> None:
+        super().__init__()
+        self.model, self.language, self.weights = model, stage.aim != "words", weights
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, k: int) -> tuple[Batch, list[list[NamedMask]]]:
-        rng = np.random.default_rng((self.seed, 7, k))
-        chosen = self._pool(k // POOL)[k % POOL :: POOL]
-        named = [named_masks(named_regions(s), self.eye.canvas) for s in chosen if s.image is not None]
-        return collate(chosen, self.renderer, self.eye, rng), named
-
-    def _pool(self, p: int) -> list[Sample]:
-        """The samples of POOL batches, longest first, so that a batch holds samples of about one length."""
-        if self.kept.get("p") != p:
-            found = [self.samples[p * self.size * POOL + i] for i in range(self.size * POOL)]
-            order = np.argsort([-sum(len(t.text) for t in s.turns) for s in found], kind="stable")
-            batches = np.random.default_rng((self.seed, 8, p)).permutation(POOL)
-            ranks = np.empty(len(found), int)
-            for rank, i in enumerate(order):
-                ranks[i] = batches[rank // self.size] + POOL * (rank % self.size)
-            pool: list[Sample] = [found[i] for i in np.argsort(ranks, kind="stable")]
-            self.kept.update(p=p, pool=pool)
-        return self.kept["pool"]
-
-
-def named_regions(sample: Sample) -> list[Region]:
-    """What is known by name in a sample's picture: all its objects where the source tells, else what is spoken of."""
-    if "objects" in sample.meta:
-        return list(sample.meta["objects"])
-    return [r for turn in sample.turns for r in turn.regions if r.label]
+    def forward(self, fed: Fed | Picked, share: Mapping[str, float]) -> dict[str, Tensor]:
+        model = self.model
+        device = model.backbone.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
+            if isinstance(fed, Picked):
+                return {"name": fed.gallery.loss(model, fed.rows, share)}
+            output = model(fed.batch, language=self.language)
+            loss_parts = parts(output, fed.batch, share)
+            if self.weights["name"] and output.cells is not None:
+                hw = (output.cells.shape[-2], output.cells.shape[-1])
+                naming = Naming.of(model, fed.named, hw, fed.names)
+                loss_parts["name"] = naming_loss(output.cells, naming, model.backbone.row_norm, share)
+            if not any(v.requires_grad for v in loss_parts.values()):
+                # Rows that teach nothing: the other processes wait for this one's gradients all the same.
+                anchor = next(p for p in self.parameters() if p.requires_grad)
+                loss_parts["text"] = loss_parts["text"] + 0.0 * anchor.sum()
+            return loss_parts
 
 
 def train(
-    run: Run, model: PerceptionModel, samples: Mix, say: Callable[[str], None] = print, resume: bool = False
+    run: Run,
+    model: PerceptionModel,
+    samples: Mix,
+    say: Callable[[str], None] = print,
+    resume: bool = False,
+    questions: Sequence[Exchange] = (),
 ) -> Path:
-    """Train `model` as `run` says; returns the folder of the trained plug-in.
+    """Train `model` as `run` says; returns the folder of the trained plug-in: the best by validation, or the last.
 
-    Writes `run.out`/model (the plug-in), checkpoint (to resume), log.jsonl (loss parts by step) and run.json.
-    Raises TrainError for a folder in use, and when a loss is not finite.
+    Writes into `run.out`: model (the plug-in as it last was), best (as it was when it answered `questions` best),
+    checkpoint (to resume), log.jsonl (loss parts by step), tensorboard, run.json. Every process calls it; one writes.
+    Raises TrainError for a folder in use, for bad data, when a loss is not finite and when the disk is full.
     """
-    out, checkpoint = Path(run.out), Path(run.out) / "checkpoint"
-    if (out / "run.json").exists() and not resume:
-        raise TrainError(f"{out} already holds a run; give another out=…, remove it, or add --resume")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "run.json").write_text(json.dumps(asdict(run), indent=1) + "\n", encoding="utf-8")
+    out, engine = Path(run.out), _engine(model)
+    say = say if engine.is_main_process else _silent
+    with engine.main_process_first():
+        start = _begun(run, out, say, resume) if engine.is_main_process else standing(out / "checkpoint")
+    _fitting(run, engine, bool(questions))
     if run.threads:
         torch.set_num_threads(run.threads)
-    torch.manual_seed(run.seed)
+    for seeded in (random.seed, np.random.seed, torch.manual_seed):
+        seeded(run.seed)
     for name in model.settings.trained_host_modules:
         host_module(model.host, name).float()  # what trains is kept in float32
-    done = _progress(checkpoint) if resume else {"stage": 0, "step": 0}
-    _forget(out / "log.jsonl", done)
-    for number, stage in enumerate(run.stages[done["stage"] :], start=done["stage"]):
-        first = done["step"] if number == done["stage"] else 0
-        choose_trainable(model, stage.aim)
-        size = stage.batch * stage.accumulate
-        spelling = model.spelling()
-        if stage.aim == "align":
-            spelling["request"] = ()  # the static mapping learns by itself: nothing asks yet
-        renderer = Renderer(model.backbone.processor, **spelling)
-        say(f"Stage {number + 1} of {len(run.stages)}: {stage.aim}, {stage.steps} steps of {size}")
-        say(trainable_report(model))
-        optimiser = _optimiser(model, stage.rates, run.decay)
-        if number == done["stage"] and checkpoint.exists() and resume:
-            _restore(checkpoint, model, optimiser if first else None)
-        source = Batches(
-            samples, renderer, model.backbone, stage.batch, run.seed + number, stage.steps * stage.accumulate
-        )
-        feed: Iterator[Any]
-        if stage.aim == "name":
-            gallery = _gallery(model, samples, renderer, stage, run, say)
-            feed = _picks(gallery, stage, first, run.seed)
-        else:
-            feed = _feed(source, first * stage.accumulate, run.workers)
-        started = time.monotonic()
-        with (out / "log.jsonl").open("a", encoding="utf-8", buffering=1) as log:  # a row a step, come what may
-            for step in range(first, stage.steps):
-                with disable_input_dtype_casting(model):  # autocast sees to it, and once is enough
-                    values = _step(model, optimiser, feed, stage, step, run)
-                if not all(math.isfinite(v) for v in values.values()):
-                    raise TrainError(
-                        f"step {step} of stage {number} gave {values}; lower the rates or look at its samples"
-                    )
-                row = {"stage": number, "step": step, **{k: round(v, 6) for k, v in values.items()}}
-                log.write(json.dumps(row) + "\n")
-                last = step == stage.steps - 1
-                if step % run.log_every == 0 or last:
-                    speed = (step + 1 - first) * size / (time.monotonic() - started)
-                    shown = "  ".join(f"{k} {v:.3f}" for k, v in values.items())
-                    say(f"{stage.aim} {step + 1}/{stage.steps}  {shown}  {speed:.1f} samples/s")
-                if (step + 1) % run.save_every == 0 or last:
-                    at = (number + 1, 0) if last else (number, step + 1)
-                    save(model, out / "model", run.host)  # first, so that a run that is done has its model
-                    _checkpoint(checkpoint, model, optimiser, *at)
-    return out / "model"
+    progress = Progress(run, say, start) if engine.is_main_process else None
+    now = start
+    try:
+        while now.stage < len(run.stages):
+            now = _stage(run, now, model, samples, say, questions, engine, progress)
+    finally:
+        if progress is not None:
+            progress.close()
+    if now.bad:
+        say(f"{len(now.bad)} bad samples were passed over: {'; '.join(now.bad[:5])}{' …' if now.bad[5:] else ''}")
+    return out / ("best" if now.best is not None else "model")
 
 
-def _progress(checkpoint: Path) -> dict[str, int]:
-    """Where a run stands: the stage and the step to go on with."""
-    state = checkpoint / "state.json"
-    return json.loads(state.read_text(encoding="utf-8")) if state.is_file() else {"stage": 0, "step": 0}
-
-
-def _forget(log: Path, done: dict[str, int]) -> None:
-    """Drop the rows of steps that will be taken again, and a row that a kill cut off."""
-    if not log.exists():
-        return
-    kept = []
-    for line in log.read_text(encoding="utf-8").splitlines(keepends=True):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
+def _stage(
+    run: Run,
+    now: Standing,
+    model: PerceptionModel,
+    samples: Mix,
+    say: Callable[[str], None],
+    questions: Sequence[Exchange],
+    engine: Accelerator,
+    progress: Progress | None,
+) -> Standing:
+    """The rest of the stage in which the run stands; where it stands after it."""
+    number, first, out = now.stage, now.step, Path(run.out)
+    stage = run.stages[number]
+    checkpoint = out / "checkpoint"
+    choose_trainable(model, stage.aim)
+    freeze(model, stage.rates)
+    if run.recompute:
+        recompute(model)
+    size = stage.batch * stage.accumulate
+    say(f"Stage {number + 1} of {len(run.stages)}: {stage.aim}, {stage.steps} steps of {size}")
+    say(trainable_report(model))
+    again = checkpoint.exists()  # of an earlier process, or of the stage before: then it holds what the model does
+    if again:
+        kept.restore_parameters(checkpoint, model)
+        if not first:
+            kept.restore_generators(checkpoint, engine.process_index)
+    lesson: Any = Lesson(model, stage, asdict(run.weights))
+    engine.gradient_accumulation_steps, engine.step = stage.accumulate, 0
+    if engine.is_fsdp2:
+        kept.lengthen(model)
+    if kept.deepspeed(engine):
+        rows = stage.batch // engine.num_processes
+        engine.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = rows
+    lesson, optimiser = engine.prepare(lesson, optimiser_of(model, stage.rates, run.decay))
+    if again and first:
+        kept.restore_moments(checkpoint, model, optimiser, engine)
+    spelling = model.spelling()
+    if stage.aim == "align":
+        spelling["request"] = ()  # the static mapping learns by itself: nothing asks yet
+    renderer = Renderer(model.backbone.processor, **spelling)
+    source = Batches(
+        samples,
+        renderer,
+        model.backbone,
+        stage.batch,
+        run.seed + number,
+        stage.steps * stage.accumulate,
+        engine.process_index,
+        engine.num_processes,
+        run.skip_bad,
+        stage.aim == "name" or run.weights.name > 0,
+    )
+    fed: Iterator[Fed | Picked]
+    if stage.aim == "name":
+        seen = gallery(model, source, stage, run, say)
+        fed = picks(seen, stage, first, run.seed, source.rank, source.world)
+    else:
+        fed = feed(source, first * stage.accumulate, run.workers)
+    if again and first:
+        kept.restore_generators(checkpoint, engine.process_index)
+    if progress is not None:
+        progress.stage(number, stage, first)
+    for step in range(first, stage.steps):
+        some: list[Fed | Picked] = [next(fed) for _ in range(stage.accumulate)]
+        now = replace(now, bad=(*now.bad, *dict.fromkeys(b for f in some for b in f.bad if b not in now.bad)))
+        with disable_input_dtype_casting(model):  # autocast sees to it, and once is enough
+            values = _step(lesson, optimiser, some, stage, step, run, engine)
+        if not all(math.isfinite(v) for v in values.values()):
+            ids = gather_object([i for f in some for i in f.ids])
+            raise TrainError(
+                f"step {step} of stage {number} gave {values} on the samples {', '.join(ids) or '(a gallery)'}; lower "
+                "the rates or look at these samples"
+            )
+        last, better = step == stage.steps - 1, False
+        if questions and ((step + 1) % run.val_every == 0 or last):
+            found = gather_object([validate(model, questions[engine.process_index :: engine.num_processes])])
+            values = {**values, **means(found)}
+            better = now.best is None or values["val_score"] > now.best
+            now = replace(now, best=values["val_score"], since=0) if better else replace(now, since=now.since + 1)
+        if progress is not None:
+            progress.step(step, values)
+        stop = bool(run.patience) and now.since >= run.patience
+        if stop:
+            say(f"{now.since} validations in a row were no better than {now.best:.4f}: the run stops here")
+        if better:
+            _save(model, out / "best", run, engine)
+        if (step + 1) % run.save_every == 0 or last or stop:
+            at = (len(run.stages), 0) if stop else (number + 1, 0) if last else (number, step + 1)
+            now = replace(now, stage=at[0], step=at[1])
+            if progress is not None:
+                progress.safe()
+            _save(model, out / "model", run, engine)  # first, so that a run that is done has its model
+            kept.write(checkpoint, model, optimiser, engine, now)
+        if stop:
             break
-        if (row["stage"], row["step"]) < (done["stage"], done["step"]):
-            kept.append(line)
-    log.write_text("".join(kept), encoding="utf-8")
+    del lesson, optimiser  # or its hooks would see the next stage's gradients, too
+    engine.free_memory()
+    return now
 
 
 def _step(
-    model: PerceptionModel, optimiser: torch.optim.Optimizer, feed: Iterator[Any], stage: Stage, step: int, run: Run
+    lesson: Any, optimiser: Any, some: Sequence[Fed | Picked], stage: Stage, step: int, run: Run, engine: Accelerator
 ) -> dict[str, float]:
-    """One optimiser step over `stage.accumulate` batches; the loss parts, averaged, and the gradient's norm."""
-    device = model.backbone.device
-    narrow = model.backbone.dtype == torch.bfloat16
-    values: dict[str, float] = {}
-    weights = asdict(run.weights)
-    for _ in range(stage.accumulate):
-        batch, named = next(feed)
-        with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
-            if isinstance(batch, Gallery):
-                loss = batch.loss(model, named)
-                loss_parts: dict[str, Tensor] = {"name": loss}
-            else:
-                moved = batch.to(device)
-                output = model(moved, language=stage.aim != "words")
-                loss_parts = parts(output, moved)
-                if weights["name"] and output.cells is not None:
-                    naming = Naming.of(model, named, (output.cells.shape[-2], output.cells.shape[-1]))
-                    loss_parts["name"] = naming_loss(output.cells, naming, model.backbone.row_norm)
-                loss = sum((weights[k] * v for k, v in loss_parts.items()), start=torch.zeros((), device=device))
-        (loss / stage.accumulate).backward()
-        for k, v in loss_parts.items():
-            values[k] = values.get(k, 0.0) + float(v.detach()) / stage.accumulate
-    for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * _schedule(step, stage.steps, stage.warmup)
+    """One optimiser step over the batches of all processes; the loss parts, and the gradient's norm."""
     trained = [p for group in optimiser.param_groups for p in group["params"]]
-    values["norm"] = float(torch.nn.utils.clip_grad_norm_(trained, run.clip))
-    if math.isfinite(values["norm"]):
-        optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return values
+    weights, device = asdict(run.weights), trained[0].device
+    if stage.aim == "name":
+        weights["name"] = 1.0  # there it is all that is learnt
+    counts = [f.counts(stage.aim != "words") for f in some]
+    totals = {k: sum(c[k] for c in counts) for k in counts[0]}
+    if engine.num_processes > 1:
+        summed = engine.reduce(torch.tensor(list(totals.values()), device=device))
+        totals = dict(zip(totals, summed.tolist(), strict=True))
+    values: dict[str, float] = {}
+    norm = 0.0
+    for group in optimiser.param_groups:
+        group["lr"] = group["peak"] * schedule(step, stage.steps, stage.warmup)
+    for fed, count in zip(some, counts, strict=True):
+        # Engines take the mean over processes, so that each process's share is that many times as large.
+        share = {k: count[k] * engine.num_processes / totals[k] if totals[k] else 1.0 for k in count}
+        with engine.accumulate(lesson):
+            loss_parts = lesson(fed.to(device), share)
+            loss = sum((weights[k] * v for k, v in loss_parts.items()), start=torch.zeros((), device=device))
+            engine.backward(loss * stage.accumulate)  # which divides by as much
+            for k, v in loss_parts.items():
+                values[k] = values.get(k, 0.0) + float(v.detach())
+            if engine.sync_gradients:
+                norm = _number(engine.clip_grad_norm_(trained, run.clip))
+            if math.isfinite(norm):
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+    if engine.num_processes > 1:
+        told = [[values.get(k, 0.0) for k in weights], [float(k in values) for k in weights]]
+        mean, known = engine.reduce(torch.tensor(told, dtype=torch.float64, device=device), "mean").tolist()
+        values = {k: v for k, v, there in zip(weights, mean, known, strict=True) if there}
+    return {**values, "norm": norm}
 
 
-def _gallery(
-    model: PerceptionModel, samples: Mix, renderer: Renderer, stage: Stage, run: Run, say: Callable[[str], None]
-) -> Gallery:
-    """The pictures that the aim "name" learns from, seen once."""
-    say(f"Looking once at {stage.keep} pictures")
-    count = max(1, stage.keep // stage.batch)
-    source = Batches(samples, renderer, model.backbone, stage.batch, run.seed, count)
-    device = model.backbone.device
-    with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
-        return Gallery.fill(model, ((b.pixels, named) for b, named in _feed(source, 0, run.workers) if b.pixels))
+def _engine(model: PerceptionModel) -> Accelerator:
+    """How processes speak with each other, as the launcher set it; one process where none did."""
+    # A process whose rows hold no region leaves the decoders out of its graph.
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(cpu=model.backbone.device.type == "cpu", kwargs_handlers=[parallel])
 
 
-def _picks(gallery: Gallery, stage: Stage, first: int, seed: int) -> Iterator[tuple[Gallery, Tensor]]:
-    """The gallery and the pictures of each step, a function of (seed, step)."""
-    for step in range(first * stage.accumulate, stage.steps * stage.accumulate):
-        count = len(gallery.features)
-        rows = np.random.default_rng((seed, 9, step)).choice(count, min(stage.batch, count), replace=False)
-        yield gallery, torch.from_numpy(np.sort(rows))
+def _begun(run: Run, out: Path, say: Callable[[str], None], resume: bool) -> Standing:
+    """Make the run's folder, or find it as it was left; where to begin."""
+    note = out / "run.json"
+    told = json.loads(json.dumps(asdict(run)))
+    if not resume and (note.exists() or (out / "checkpoint").exists()):
+        raise TrainError(f"{out} already holds a run; give another out=…, remove it, or add --resume")
+    with written(note):
+        out.mkdir(parents=True, exist_ok=True)
+        for name in ("model", "best"):
+            recover(out / name)
+        if resume and note.exists():
+            for line in kept.changes(json.loads(note.read_text(encoding="utf-8")), told):
+                say(f"Changed since this run began: {line}")
+        kept.write_text(note, json.dumps(told, indent=1) + "\n")
+    return standing(out / "checkpoint")
 
 
-def _feed(source: Batches, first: int, workers: int) -> Iterator[Any]:
-    rest = torch.utils.data.Subset(source, range(first, len(source)))
-    loader: Any = torch.utils.data.DataLoader(
-        rest, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
-    )
-    return iter(loader)
+def _fitting(run: Run, engine: Accelerator, validates: bool) -> None:
+    """Refuse what the engine can't do."""
+    small = min(stage.batch for stage in run.stages)
+    if small < engine.num_processes:
+        raise TrainError(f"a batch of {small} for {engine.num_processes} processes; give at least one sample to each")
+    kind = str(engine.distributed_type).rpartition(".")[2]
+    if kind in ("FSDP", "DEEPSPEED") and (len(run.stages) > 1 or validates):
+        raise TrainError(f"{kind} shards a model once, so a run has one stage and no validation; give it one, val=[]")
 
 
-def _schedule(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak rate: linear warm-up, then a cosine to a twentieth."""
-    if step < warmup:
-        return (step + 1) / warmup
-    share = (step - warmup) / max(1, steps - warmup)
-    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share))
+def _save(model: PerceptionModel, folder: Path, run: Run, engine: Accelerator) -> None:
+    """The plug-in with its card, replaced as a whole."""
+    with gathered(model):
+        if engine.is_main_process:
+            with written(folder):
+                save(model, folder, run.host, card=card(run, model, folder.parent))
+    engine.wait_for_everyone()
 
 
-def _optimiser(model: PerceptionModel, rates: Rates, decay: float) -> torch.optim.Optimizer:
-    groups: dict[str, list[torch.nn.Parameter]] = {"heads": [], "rows": [], "adapter": [], "vision": [], "host": []}
-    for name, p in model.named_parameters():
-        if p.requires_grad:
-            kind = "host" if name.startswith("host.") else "rows" if name in ROWS else "heads"
-            groups[("vision" if is_vision(name) else "adapter") if ".lora_" in name else kind].append(p)
-    peaks = asdict(rates)
-    return torch.optim.AdamW(
-        [{"params": ps, "lr": peaks[k], "peak": peaks[k], "weight_decay": decay} for k, ps in groups.items() if ps],
-        betas=(0.9, 0.98),
-    )
+def _number(norm: Any) -> float:
+    """A gradient's norm as a number, whatever an engine gives."""
+    if norm is None:
+        return 0.0
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
 
-def _trainable(model: PerceptionModel) -> dict[str, torch.nn.Parameter]:
-    """Everything that any stage trains, by name."""
-    trained = tuple(f"host.{t}." for t in model.settings.trained_host_modules)
-    return {
-        n: p for n, p in model.named_parameters() if not n.startswith("host.") or ".lora_" in n or n.startswith(trained)
-    }
-
-
-def _checkpoint(folder: Path, model: PerceptionModel, optimiser: torch.optim.Optimizer, stage: int, step: int) -> None:
-    """All that a resumed run needs, as safetensors; replaced as a whole."""
-    work = Path(tempfile.mkdtemp(prefix=".checkpoint-", dir=folder.parent))
-    try:
-        trainable = _trainable(model)
-        save_file({n: p.detach().contiguous() for n, p in trainable.items()}, work / "parameters.safetensors")
-        moments = {
-            f"{n}|{k}": v.contiguous()
-            for n, p in trainable.items()
-            for k, v in optimiser.state.get(p, {}).items()
-            if isinstance(v, Tensor)
-        }
-        save_file(moments, work / "optimiser.safetensors")
-        (work / "state.json").write_text(json.dumps({"stage": stage, "step": step}))
-        replace_folder(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _restore(folder: Path, model: PerceptionModel, optimiser: torch.optim.Optimizer | None) -> None:
-    parameters = load_file(folder / "parameters.safetensors")
-    moments = load_file(folder / "optimiser.safetensors")
-    trainable = _trainable(model)
-    if set(parameters) != set(trainable):
-        odd = sorted(set(parameters) ^ set(trainable))[0]
-        raise TrainError(f"{folder} does not fit this run ({odd} differs); resume with the settings it was made with")
-    with torch.no_grad():
-        for name, p in trainable.items():
-            p.copy_(parameters[name])
-    if optimiser is None:
-        return
-    for key, value in moments.items():
-        name, _, part = key.rpartition("|")
-        optimiser.state[trainable[name]][part] = value
+def _silent(_: str) -> None:
+    """Only the main process speaks."""

@@ -100,6 +100,15 @@ def test_asking_and_judging_are_measured_together(model_folder: Path, tmp_path: 
     assert "at least 1" in capsys.readouterr().err
 
 
+def test_the_loop_is_measured_against_bare_steps(tmp_path: Path, capsys: Capture) -> None:
+    bench = runpy.run_path(str(BENCHMARKS / "train_overhead.py"), run_name="train_overhead")
+    assert bench["main"](["--quick", "--json", str(tmp_path / "out.json")]) == 0
+    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert told["ratio"] == pytest.approx(told["loop_seconds"] / told["bare_seconds"]) > 0
+    assert "wanted <= 1.10" in capsys.readouterr().out
+    assert bench["main"](["--steps", "2"]) == 2
+
+
 def test_every_benchmark_has_a_paragraph() -> None:
     page = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     names = [f.name for f in BENCHMARKS.glob("*.py")]

@@ -56,11 +56,12 @@ def test_every_make_command_of_the_documents_has_a_target(command: str) -> None:
 def test_every_command_of_the_documents_is_understood(command: str) -> None:
     from perceptiongpt import commands as deeds
     from perceptiongpt.cli import parser
+    from perceptiongpt.training import run_of
 
     told = parser().parse_args(shlex.split(command)[1:])  # an unknown verb or flag exits
     assert callable(getattr(deeds, told.run))
     if told.run == "train":
-        config.with_changes(config.preset(told.preset), told.set)  # an unknown key or a misfit raises
+        run_of(told)  # an unknown key or a misfit raises
 
 
 def test_what_ci_runs_is_what_the_readme_says() -> None:
@@ -206,7 +207,7 @@ IMPORTED_AS = {"PIL": "pillow", "yaml": "pyyaml", "faster_coco_eval": "faster-co
 UNSEEN = {"jinja2", "mypy", "ruff"}
 EXTRAS = PROJECT["optional-dependencies"]
 WHERE = {  # folder -> what may be imported there, beside what is always installed
-    "perceptiongpt": ("fetch", "hub", "supervision"),
+    "perceptiongpt": ("fetch", "hub", "supervision", "train", "wandb"),
     "tests": ("fetch", "dev"),
     "benchmarks": ("fetch", "dev"),
     "tools": ("fetch", "objects"),
@@ -219,7 +220,7 @@ def declared(requirements: list[str]) -> set[str]:
 
 def used(folder: str) -> set[str]:
     """The packages that a folder's files import."""
-    scripts = {f.stem for f in [*(ROOT / "tools").rglob("*.py"), *(ROOT / "tests").glob("*.py")]}  # import neighbours
+    scripts = {f.stem for place in ("tools", "tests") for f in (ROOT / place).rglob("*.py")}  # they import neighbours
     names = set()
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

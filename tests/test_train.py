@@ -18,11 +18,13 @@ from perceptiongpt.core.boxes import iou_xyxy
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.shapes import shapes
+from perceptiongpt.feed import Batches, TrainError, named_regions
 from perceptiongpt.model.perception import PerceptionModel, equip
 from perceptiongpt.model.store import load
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import Eye
-from perceptiongpt.train import Batches, TrainError, _schedule, named_regions, train
+from perceptiongpt.rates import schedule
+from perceptiongpt.train import train
 
 Make = Callable[..., Any]
 SETTINGS = {
@@ -88,7 +90,7 @@ def test_a_run_writes_its_model_its_log_and_its_settings(unbroken: Path) -> None
     assert {"text", "box_l1", "box_giou", "mask_bce", "mask_dice", "cell", "score", "cycle", "norm"} <= set(rows[-1])
     assert json.loads((unbroken / "run.json").read_text())["stages"][2]["rates"]["adapter"] == 1e-3
     assert load(unbroken / "model", *FAMILIES["aya_vision"]()).settings.decoder_width == 16
-    assert {p.name for p in unbroken.iterdir()} == {"model", "checkpoint", "log.jsonl", "run.json"}
+    assert {p.name for p in unbroken.iterdir()} == {"model", "checkpoint", "log.jsonl", "run.json", "tensorboard"}
 
 
 def test_the_same_seed_gives_the_same_losses_and_another_others(unbroken: Path, tmp_path: Path) -> None:
@@ -180,8 +182,8 @@ def test_every_sample_of_a_pool_is_dealt_once_and_a_batch_is_a_function_of_its_n
     model = fresh()
     source = shapes(64, seed=0)
     made = [Batches(Mix([(source, 1.0)], 0), renderer(model), model.backbone, 2, 5, 32) for _ in range(2)]
-    forwards = [made[0][k][0] for k in range(32)]
-    backwards = [made[1][k][0] for k in reversed(range(32))][::-1]
+    forwards = [made[0][k].batch for k in range(32)]
+    backwards = [made[1][k].batch for k in reversed(range(32))][::-1]
     for a, b in zip(forwards, backwards, strict=True):
         assert torch.equal(a.input_ids, b.input_ids) and torch.equal(a.boxes, b.boxes)
     pictures = torch.cat([b.pixels["pixel_values"] for b in forwards]).flatten(1)
@@ -194,18 +196,18 @@ def test_pictures_keep_their_names_when_text_stands_between(renderer: Make) -> N
     words = Sample(None, (Turn("user", "what?"), Turn("assistant", "red")))
     batches = Batches(Mix([([words, one], 1.0)], 0), renderer(model), model.backbone, 2, 0, 8)
     for k in range(8):
-        batch, named = batches[k]
+        batch, named = batches[k].batch, batches[k].named
         assert len(named) == len(batch.pixels.get("pixel_values", ()))
         assert all(name and mask.any() for group in named for name, mask in group)
     assert named_regions(one)[0].label is not None
 
 
 def test_the_rate_warms_up_and_falls() -> None:
-    rates = [_schedule(step, 100, 10) for step in range(100)]
+    rates = [schedule(step, 100, 10) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == rates[10] == 1.0
     assert all(a > b for a, b in pairwise(rates[10:]))
     assert 0.05 < rates[-1] < 0.06
-    assert _schedule(0, 10, 0) == 1.0
+    assert schedule(0, 10, 0) == 1.0
 
 
 def test_it_learns_to_point_on_unseen_pictures(tmp_path: Path) -> None:

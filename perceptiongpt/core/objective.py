@@ -1,10 +1,13 @@
 """The named parts of the loss of a batch: each a mean over the regions or tokens for which it is defined.
 
 L = L_text + (L1 + GIoU) + (BCE + Dice) + cell + score + cycle (PerceptionGPT 1.3, NExT-Chat's cycle, `design.md` 7).
-Weights live in config.py, sums in train.py.
+Weights live in config.py, sums in train.py. Where a batch is shared out, among processes or steps of accumulation, each
+mean counts by its `share` of the regions or tokens of the whole.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -22,16 +25,42 @@ from perceptiongpt.core.losses import (
     mean_over,
 )
 
+# What each part is a mean over: a key of `counts`.
+OVER = {"text": "tokens", "box_l1": "boxes", "box_giou": "boxes", "mask_bce": "masks", "mask_dice": "masks"} | {
+    "cell": "regions",
+    "score": "regions",
+}
 
-def parts(output: Output, batch: Batch) -> dict[str, Tensor]:
-    """Loss parts of a forward pass, unweighted scalars; a part with nothing to judge is an exact 0."""
+
+def counts(batch: Batch, language: bool = True) -> dict[str, int]:
+    """Over how many tokens, boxes, masks and regions the means of `parts` run; `again_`: those of the cycle."""
+    boxes, masks, spoken = batch.has_box, batch.has_mask, ~batch.asked
+    made = {
+        "tokens": (batch.labels[:, 1:] != -100) & language,
+        "boxes": boxes & spoken,
+        "masks": masks & spoken,
+        "regions": (boxes | masks) & spoken,
+        "again_boxes": boxes & language,
+        "again_masks": masks & language,
+    }
+    return {name: int(which.sum()) for name, which in made.items()}
+
+
+def parts(output: Output, batch: Batch, share: Mapping[str, float] | None = None) -> dict[str, Tensor]:
+    """Loss parts of a forward pass, unweighted scalars; a part with nothing to judge is an exact 0.
+
+    `share`: by what each mean is multiplied, by the keys of `counts`; without it, by one.
+    """
     spoken = ~batch.asked
     truth = Truth.of(batch)
+    of = dict.fromkeys([*OVER.values(), "again_boxes", "again_masks"], 1.0) | dict(share or {})
     out = {"text": text(output.logits, output.targets)}
     out.update(regions(output.regions, truth.where(spoken)))
+    out = {k: v * of[OVER[k]] for k, v in out.items()}
     if output.again is not None:
         again = regions(output.again, truth)
-        out["cycle"] = sum((again[k] for k in ("box_l1", "box_giou", "mask_bce", "mask_dice")), start=out["text"] * 0.0)
+        again = {k: again[k] * of[f"again_{OVER[k]}"] for k in ("box_l1", "box_giou", "mask_bce", "mask_dice")}
+        out["cycle"] = sum(again.values(), start=out["text"] * 0.0)
     return out
 
 

@@ -34,17 +34,35 @@ class Eye(Protocol):
 
 def collate(samples: Sequence[Sample], renderer: Renderer, eye: Eye, rng: np.random.Generator) -> Batch:
     """A training batch. `rng` chooses which parts of a region are written back: box, mask, or both (paper 1.3)."""
-    views, rendered, canvases = [], [], []
-    for sample in samples:
-        canvas, places = None, 0
-        if sample.image is not None:
-            picture = open_picture(sample.image() if callable(sample.image) else sample.image)
-            canvas = eye.canvas(picture.size)
-            views.append(canvas.view(picture))
-            places = eye.image_places(canvas)
-        canvases.append(canvas)
-        rendered.append(renderer.training(sample, places))
-    return assemble(rendered, canvases, eye.pixels(views), pad_id(renderer.tokenizer), rng)
+    return together([ready(s, renderer, eye) for s in samples], renderer, eye, [rng] * len(samples))
+
+
+Ready = tuple[Image.Image | None, Canvas | None, Rendered]  # one sample: its view, the mapping to it, its dialogue
+
+
+def ready(sample: Sample, renderer: Renderer, eye: Eye) -> Ready:
+    """A sample opened and rendered. Raises ValueError or OSError for one that cannot be."""
+    if sample.image is None:
+        if any(turn.regions for turn in sample.turns):
+            raise ValueError("a region was given without a picture; give the picture that it lies in")
+        return None, None, renderer.training(sample, 0)
+    picture = open_picture(sample.image() if callable(sample.image) else sample.image)
+    canvas = eye.canvas(picture.size)
+    return canvas.view(picture), canvas, renderer.training(sample, eye.image_places(canvas))
+
+
+def together(rows: Sequence[Ready], renderer: Renderer, eye: Eye, rngs: Sequence[np.random.Generator]) -> Batch:
+    """A training batch of samples that are ready, each with the generator of its own choices."""
+    views, canvases, rendered = zip(*rows, strict=True)
+    pixels = eye.pixels([v for v in views if v is not None])
+    return assemble(rendered, canvases, pixels, pad_id(renderer.tokenizer), rngs)
+
+
+def spend(sample: Sample, rng: np.random.Generator) -> None:
+    """Draw what `together` would draw for a sample, and forget it: another process makes that row."""
+    for turn in sample.turns:
+        for region in turn.regions:
+            _drawn(region, _known(region), turn.role == "user", rng)
 
 
 def pad_id(tokenizer: Any) -> int:
@@ -60,12 +78,12 @@ def assemble(
     canvases: Sequence[Canvas | None],
     pixels: dict[str, Tensor],
     pad: int,
-    rng: np.random.Generator | None = None,
+    rngs: Sequence[np.random.Generator] | None = None,
     left: bool = False,
 ) -> Batch:
     """Rendered dialogues as a batch, padded right for training or left for asking.
 
-    Without `rng` every part that a region has is written.
+    `rngs`: one for each row, to draw what is written of a region; without them every part that it has.
     """
     longest = max(len(r.ids) for r in rendered)
     ids = torch.full((len(rendered), longest), pad, dtype=torch.long)
@@ -80,6 +98,7 @@ def assemble(
         for region, asked in zip(r.regions, r.asked, strict=True):
             if canvas is None:
                 raise ValueError("a region was given without a picture; give the picture that it lies in")
+            rng = None if rngs is None else rngs[row]
             parts.append({**region_in(region, canvas, asked, rng), "asked": asked, "owner": row})
     return Batch(
         input_ids=ids,
@@ -102,16 +121,9 @@ def region_in(region: Region, canvas: Canvas, asked: bool, rng: np.random.Genera
     box = region.box
     if box is None and region.mask is not None:
         box = mask_to_box(region.mask)
-    has = [box is not None, region.mask is not None and bool(region.mask.any()), region.point is not None]
-    shown = list(has)
-    if rng is not None:
-        shown = _choose(has, asked, rng)
-    elif not asked and (has[0] or has[1]):
-        shown[2] = False  # a region that is spoken is fed back as box and mask
+    has = _known(region)
+    shown, point = _drawn(region, has, asked, rng)
     box_in = np.asarray(canvas.box_in(box), np.float32) if box is not None else np.zeros(4, np.float32)
-    point = region.point
-    if point is None and region.mask is not None and shown[2]:
-        point = _inside(region.mask, rng)
     point_in = canvas.point_in(point) if point is not None else box_in[:2]
     empty = np.zeros((MASK_SIDE, MASK_SIDE), np.float32)
     mask = canvas.mask_in(region.mask, MASK_SIDE) if region.mask is not None else empty
@@ -124,6 +136,27 @@ def region_in(region: Region, canvas: Canvas, asked: bool, rng: np.random.Genera
         "has_point": has[2],
         "shown": shown,
     }
+
+
+def _known(region: Region) -> list[bool]:
+    """Whether it has a box (a mask gives one), a mask that isn't empty, a point."""
+    inside = region.mask is not None and bool(region.mask.any())
+    return [region.box is not None or inside, inside, region.point is not None]
+
+
+def _drawn(
+    region: Region, has: list[bool], asked: bool, rng: np.random.Generator | None
+) -> tuple[list[bool], tuple[float, float] | None]:
+    """What of a region is written, and its point: its own, or one drawn from its mask where a point is written."""
+    shown = list(has)
+    if rng is not None:
+        shown = _choose(has, asked, rng)
+    elif not asked and (has[0] or has[1]):
+        shown[2] = False  # a region that is spoken is fed back as box and mask
+    point = region.point
+    if point is None and region.mask is not None and shown[2]:
+        point = _inside(region.mask, rng)
+    return shown, point
 
 
 def _choose(has: list[bool], asked: bool, rng: np.random.Generator) -> list[bool]:

@@ -76,7 +76,7 @@ def dialogue(record: Record, rng: np.random.Generator) -> Sample | None:
     objects = {"objects": [r for r, t in zip(regions, record.things, strict=True) if r and t.name and not t.crowd]}
     if record.talk:
         talk = [Turn(role, text, _all(regions, places) or ()) for role, text, places in record.talk]  # type: ignore[arg-type]
-        return Sample(record.image, tuple(talk), record.key)
+        return Sample(record.image, tuple(talk), record.key, where=record.where)
     asked = [*_classes(record, regions, rng), *_expressions(record, regions)]
     more = [*_descriptions(record, regions, rng), *_captions(record, regions, rng)]
     if not asked and not more:
@@ -95,7 +95,7 @@ def dialogue(record: Record, rng: np.random.Generator) -> Sample | None:
     for i in order:
         if i >= len(asked):
             turns.extend(more[i - len(asked)])
-    return Sample(record.image, tuple(turns), record.key, objects)
+    return Sample(record.image, tuple(turns), record.key, objects, record.where)
 
 
 def _all(regions: Sequence[Region | None], places: Sequence[int]) -> tuple[Region, ...] | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +33,24 @@ TURN_KEYS = {"role", "text", "regions"}
 REGION_KEYS = {"box", "mask", "polygons", "point", "label", "score", "span"}
 
 
-def read_jsonl(path: str | Path, root: str | Path | None = None) -> Iterator[Sample]:
+def read_jsonl(
+    path: str | Path, root: str | Path | None = None, bad: Callable[[str], object] | None = None
+) -> Iterator[Sample]:
     """The samples of a JSONL file, one at a time; pictures are paths below `root` (default: the file's folder).
 
     Raises ValueError, or FileNotFoundError for an absent file or picture: `file:line: what came; what was wanted; what
-    to do`.
+    to do`. With `bad` a sample that is wrong is told to it and left out.
     """
     path = Path(path)
     base = path.parent if root is None else Path(root)
     for where, row in read_rows(path):
         try:
-            yield _sample(row, base)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{where}: {error}") from error
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
+            yield _sample(row, base, where)
+        except (FileNotFoundError, ValueError) as error:
+            if bad is None:
+                kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+                raise kind(f"{where}: {error}") from error
+            bad(f"{where}: {error}")
 
 
 def read_rows(path: str | Path) -> Iterator[tuple[str, Any]]:
@@ -93,7 +96,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _sample(row: Any, root: Path) -> Sample:
+def _sample(row: Any, root: Path, where: str) -> Sample:
     row = _mapping(row, SAMPLE_KEYS, "the line")
     for key in ("image", "turns"):
         if key not in row:
@@ -106,7 +109,7 @@ def _sample(row: Any, root: Path) -> Sample:
     if not isinstance(name, str) or not isinstance(meta, dict):
         raise ValueError("id is not text or meta is no object; wanted text and an object; mend them")
     size = _Size(image)
-    return Sample(image, tuple(_turn(turn, i, size) for i, turn in enumerate(turns)), name, meta)
+    return Sample(image, tuple(_turn(turn, i, size) for i, turn in enumerate(turns)), name, meta, where)
 
 
 def _picture(value: Any, root: Path) -> Path | None:

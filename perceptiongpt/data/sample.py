@@ -51,6 +51,12 @@ class Sample:
     turns: tuple[Turn, ...]
     id: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
+    where: str = ""  # the file and line that it was read from, for messages
+
+    @property
+    def called(self) -> str:
+        """What a message calls it: its place in a file, or its id."""
+        return self.where or self.id or "a sample without a name"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "turns", tuple(self.turns))

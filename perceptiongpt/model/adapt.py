@@ -118,6 +118,14 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
     model.host.eval()  # dropout of frozen parts stays off
 
 
+def recompute(model: Any) -> None:
+    """Gradient checkpointing: the host's layers forget what they computed and compute it again in the backward pass."""
+    model.host.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for module in model.host.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.training = True  # layers recompute in training only; what is inside them stays without dropout
+
+
 def is_vision(name: str) -> bool:
     """Whether a parameter of that name belongs to the vision tower."""
     return _VISION_LAYER.search(name) is not None

@@ -9,7 +9,7 @@ P pictures, I image tokens a picture, D width, R labelled regions, M names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +37,19 @@ class Naming:
     table: Tensor  # float32 [M, D]: unit vectors of the names
 
     @classmethod
-    def of(cls, model: Any, named: Sequence[Sequence[NamedMask]], cells_hw: tuple[int, int]) -> Naming | None:
-        """From the named masks of each picture; None where there is none."""
+    def of(
+        cls,
+        model: Any,
+        named: Sequence[Sequence[NamedMask]],
+        cells_hw: tuple[int, int],
+        others: Iterable[str] = (),
+    ) -> Naming | None:
+        """From the named masks of each picture; None where there is none. `others` are names in the table, too."""
         rows = [(p, name, mask) for p, group in enumerate(named) for name, mask in group]
         if not rows:
             return None
         device = model.backbone.device
-        names = {name: i for i, name in enumerate(sorted({name for _, name, _ in rows}))}
+        names = {name: i for i, name in enumerate(sorted({*others, *(name for _, name, _ in rows)}))}
         return cls(
             torch.tensor([p for p, _, _ in rows], device=device),
             cells_target(torch.stack([mask for _, _, mask in rows]).to(device), cells_hw).float(),
@@ -61,14 +67,18 @@ def named_masks(regions: Sequence[Region], canvas: Callable[[tuple[int, int]], C
     ]
 
 
-def naming_loss(cells: Tensor, naming: Naming | None, row_norm: float) -> Tensor:
+def naming_loss(
+    cells: Tensor, naming: Naming | None, row_norm: float, share: Mapping[str, float] | None = None
+) -> Tensor:
     """Cross-entropy of naming image cells [P, D, hc, wc], and of finding each name's cells in its picture.
 
     Also holds the tokens' norm at `row_norm`, that of the host's own embedding rows; without names, that alone.
+    `share`: by what the means over "pictures" and over "named" regions are multiplied, where a batch is shared out.
     """
+    of = {"pictures": 1.0, "named": 1.0, **(share or {})}
     with torch.autocast(cells.device.type, enabled=False):
         tokens = cells.flatten(2).transpose(1, 2).float()  # [P, I, D]
-        norm = 0.1 * (tokens.norm(dim=-1) / row_norm).clamp(min=1e-4).log().square().mean()
+        norm = of["pictures"] * 0.1 * (tokens.norm(dim=-1) / row_norm).clamp(min=1e-4).log().square().mean()
         if naming is None:
             return norm
         logits = (F.normalize(tokens, dim=-1) @ naming.table.T / TEMPERATURE).flatten(0, 1)  # [P * I, M]
@@ -81,7 +91,7 @@ def naming_loss(cells: Tensor, naming: Naming | None, row_norm: float) -> Tensor
         naming_cost = -(wanted * logits.log_softmax(-1)).sum() / len(naming.which)
         across = logits.unflatten(0, (-1, count))[naming.picture, :, naming.which]  # [R, I]
         finding_cost = -(naming.share * across.log_softmax(-1)).sum(-1).mean()
-        return norm + naming_cost + finding_cost
+        return norm + naming_cost * of["named"] + finding_cost * of["named"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +126,11 @@ class Gallery:
             raise ValueError("none of the pictures has a labelled mask; naming image tokens needs them")
         return cls(torch.cat(kept), naming)
 
-    def loss(self, model: Any, rows: Tensor) -> Tensor:
+    def inside(self, rows: Tensor) -> Tensor:
+        """Which of the regions lie in the pictures at `rows` (long [n]): bool [R]."""
+        return torch.isin(self.naming.picture, rows.to(self.naming.picture.device))
+
+    def loss(self, model: Any, rows: Tensor, share: Mapping[str, float] | None = None) -> Tensor:
         """The naming loss of the pictures at `rows` (long [n]), among the names of the whole gallery."""
         tokens = projector(model)(self.features[rows]).reshape(len(rows), -1, model.backbone.width)
         cells = tokens.transpose(1, 2).unflatten(-1, model.backbone.cells_hw)
@@ -125,7 +139,7 @@ class Gallery:
         picture = where[self.naming.picture]
         inside = picture >= 0
         part = Naming(picture[inside], self.naming.share[inside], self.naming.which[inside], self.naming.table)
-        return naming_loss(cells, part, model.backbone.row_norm)
+        return naming_loss(cells, part, model.backbone.row_norm, share)
 
     @torch.no_grad()
     def accuracy(self, model: Any, size: int = 64) -> float:

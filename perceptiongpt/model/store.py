@@ -6,6 +6,7 @@
     host_modules.safetensors  host modules that were trained whole (a projector), if any
     adapter/                  the low-rank adapter, as peft writes it
     processor/                the host's processor, unchanged
+    README.md                 the model card, where a run filled one in
 
 `load` refuses what is missing, left over, of another shape or made for another host, and says which. What points and
 what asks may be saved each by itself, and `add_asking` puts the second on a model that has the first.
@@ -41,6 +42,7 @@ CONFIG, OWN, ASKING, HOST, ADAPTER, PROCESSOR = (
     "adapter",
     "processor",
 )
+CARD = "README.md"
 _CONFIG_LIMIT = 1_000_000
 
 
@@ -54,11 +56,12 @@ def save(
     host: str,
     dtype: torch.dtype | None = None,
     only: Literal["points", "ask"] | None = None,
+    card: str = "",
 ) -> Path:
     """Write the plug-in to `folder`, replacing the model in it as a whole; a folder of other things is refused.
 
     `host` is what finds the host again: an id, a folder, "default" or "tiny:FAMILY". `dtype` stores floats narrower.
-    `only` writes one of two plug-ins: what points, or what asks.
+    `only` writes one of two plug-ins: what points, or what asks. `card` is the folder's README.md.
     """
     settings = _settings_of(model, only)
     target = Path(folder)
@@ -84,6 +87,8 @@ def save(
             save_file(_stored(_adapter(model), dtype), work / ADAPTER / "adapter_model.safetensors")
             model.lora.peft_config["perception"].save_pretrained(work / ADAPTER)
         model.backbone.processor.save_pretrained(work / PROCESSOR)
+        if card:
+            (work / CARD).write_text(card, encoding="utf-8")
         replace_folder(work, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -152,21 +157,24 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 def replace_folder(work: Path, target: Path) -> None:
     """Put a finished folder in the place of `target`; what was there is removed only after the new one stands.
 
-    A failure puts the old one back. A kill between the two renames leaves it whole in `.NAME-old-…/old` beside it.
+    A failure puts the old one back. A kill between the two renames leaves it whole in `.NAME-old-…/old` beside it, from
+    where `recover` takes it.
     """
     for path in work.rglob("*"):
+        _synced(path)
         if path.is_file():
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())
             path.chmod(0o644)  # safetensors writes for the owner alone; a model is there to be read
     os.chmod(work, 0o755)
+    _synced(work)
     if not target.exists():
         work.rename(target)
+        _synced(target.parent)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
     try:
         target.rename(old / "old")
         work.rename(target)
+        _synced(target.parent)
     except OSError:
         if not target.exists():
             (old / "old").rename(target)
@@ -199,6 +207,33 @@ def _own(model: PerceptionModel, settings: Settings) -> list[tuple[dict[str, tor
 
 def _asking(model: PerceptionModel) -> dict[str, torch.nn.Parameter]:
     return {n: p for n, p in model.added().items() if n.startswith("asker.")}
+
+
+def recover(target: Path) -> None:
+    """After a kill: put back what stood at `target` if it was being replaced, and remove what was half-written."""
+    for aside in target.parent.glob(f".{target.name}-old-*/old"):
+        if not target.exists():
+            aside.rename(target)
+    for left in target.parent.glob(f".{target.name}-*"):
+        shutil.rmtree(left)
+
+
+def model_folder(path: str | Path) -> Path:
+    """The model in `path`: itself, or, of a run's folder, the best by validation, else the last."""
+    folder = Path(path).expanduser()
+    inside = (folder, folder / "best", folder / "model")
+    return next((f for f in inside if (f / CONFIG).is_file()), folder)
+
+
+def _synced(path: Path) -> None:
+    """Have a file, or the names in a folder, written to the disk itself."""
+    if path.is_dir() and os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _host_parameters(model: PerceptionModel, settings: Settings) -> dict[str, torch.nn.Parameter]:

@@ -1,0 +1,106 @@
+"""Kill -9 at random moments of training, then resume: bit for bit the weights of a run that nothing disturbed.
+
+Knows how to kill its own children. Knows nothing of how a run saves itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from perceptiongpt import checkpoint, progress, train, validate  # noqa: F401  # children inherit what is imported
+from perceptiongpt.config import Rates, Run, Stage
+from perceptiongpt.data.mix import Mix
+from perceptiongpt.data.shapes import shapes
+from perceptiongpt.model.perception import equip
+from perceptiongpt.model.tiny import FAMILIES
+
+SETTINGS = {"decoder_width": 16, "decoder_depth": 1, "trained_host_modules": ("model.multi_modal_projector",)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    told = argparse.ArgumentParser(description=__doc__)
+    told.add_argument("--kills", type=int, default=20)
+    told.add_argument("--steps", type=int, default=12)
+    told.add_argument("--seed", type=int, default=0)
+    told.add_argument("--quick", action="store_true", help="two kills")
+    told.add_argument("--json", metavar="FILE")
+    given = told.parse_args(argv)
+    torch.set_num_threads(1)
+    kills = 2 if given.quick else given.kills
+    root = Path(tempfile.mkdtemp(prefix="kill-"))
+    try:
+        result = trials(root, kills, given.steps, random.Random(given.seed))
+    finally:
+        shutil.rmtree(root)
+    print(
+        f"{result['identical']} of {kills} killed runs ended with the weights of the undisturbed one (wanted {kills})"
+    )
+    print(f"killed after {', '.join(f'{s:.2f} s' for s in result['killed_at'])} of {result['seconds']:.2f} s")
+    if given.json:
+        Path(given.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return int(result["identical"] != kills)
+
+
+def trials(root: Path, kills: int, steps: int, rng: random.Random) -> dict[str, object]:
+    """`kills` runs, each killed at a random moment and resumed to its end."""
+    whole = root / "whole"
+    started = time.monotonic()
+    ended(begun(whole, steps, resume=False))
+    seconds = time.monotonic() - started
+    result = {"benchmark": "kill_resume", "kills": kills, "seconds": seconds, "identical": 0, "killed_at": []}
+    for number in range(kills):
+        out, after = root / str(number), rng.uniform(0.0, seconds)
+        child = begun(out, steps, resume=False)
+        time.sleep(after)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        ended(begun(out, steps, resume=True))
+        same = weights(out) == weights(whole) and (out / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
+        result["identical"] += same
+        result["killed_at"].append(after)
+        shutil.rmtree(out)
+    return result
+
+
+def begun(out: Path, steps: int, resume: bool) -> int:
+    """A process of its own that trains into `out`; its id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        stages = (Stage(steps=steps, batch=2, rates=Rates(heads=1e-3, adapter=1e-3)),)
+        run = Run(name="kill", host="tiny:aya_vision", out=str(out), stages=stages, settings=SETTINGS, save_every=1)
+        model = equip(*FAMILIES["aya_vision"](), **SETTINGS)
+        train.train(replace(run, seed=3), model, Mix([(shapes(12, seed=0), 1.0)], 0), lambda line: None, resume)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def ended(child: int) -> None:
+    """Wait for a child that must succeed."""
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise RuntimeError(f"a run that nothing disturbed ended with status {status}")
+
+
+def weights(out: Path) -> dict[str, bytes]:
+    """The bytes of every file of weights of the trained model."""
+    return {p.name: p.read_bytes() for p in sorted((out / "model").rglob("*.safetensors"))}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,219 @@
+"""What a run is fed: batch k is a function of (seed, k) alone, and each process makes its own rows of it.
+
+So a resumed run gets the same batches, and so do one process and several. Knows samples and the host's eye; nothing of
+losses or steps.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perceptiongpt.config import Run, Stage
+from perceptiongpt.core.answer import Region
+from perceptiongpt.core.batch import Batch
+from perceptiongpt.core.objective import counts
+from perceptiongpt.data.collate import Ready, ready, spend, together
+from perceptiongpt.data.mix import Mix
+from perceptiongpt.data.render import Renderer
+from perceptiongpt.data.sample import Sample
+from perceptiongpt.model.align import Gallery, NamedMask, named_masks
+
+POOL = 8  # batches that are sorted by length together
+SMALL = 1 << 16  # numbers
+TRIES = 100  # samples in place of a bad one
+_AGAIN = 1_000_003  # a bad sample is replaced by the one so much further on
+
+
+class TrainError(ValueError):
+    """A run that cannot start or go on, with the reason and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fed:
+    """One process's rows of a batch, for a forward pass."""
+
+    batch: Batch
+    named: list[list[NamedMask]]  # of each picture
+    names: tuple[str, ...]  # of the whole batch, all processes' rows
+    ids: tuple[str, ...]  # of the samples
+    bad: tuple[str, ...] = ()  # what is wrong with samples that were passed over
+
+    def to(self, device: torch.device) -> Fed:
+        return replace(self, batch=self.batch.to(device))
+
+    def counts(self, language: bool) -> dict[str, int]:
+        """Over how much each mean of the loss runs."""
+        named = sum(map(len, self.named))
+        return {**counts(self.batch, language), "pictures": len(self.named), "named": named}
+
+
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """Pictures of a gallery, for the aim "name"."""
+
+    gallery: Gallery
+    rows: Tensor  # long [n]
+    ids: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
+
+    def to(self, device: torch.device) -> Picked:
+        return replace(self, rows=self.rows.to(device))
+
+    def counts(self, language: bool) -> dict[str, int]:
+        """Over how much each mean of the loss runs."""
+        return {"pictures": len(self.rows), "named": int(self.gallery.inside(self.rows).sum())}
+
+
+@dataclass(frozen=True, eq=False)
+class Batches(torch.utils.data.Dataset):
+    """Batch k of a run, made from nothing but (seed, k); process `rank` of `world` gets the rows rank, rank + world …
+
+    A sample that can't be read is an error as text, or with `skip_bad` gives way to another.
+    """
+
+    samples: Mix
+    renderer: Renderer
+    eye: Any
+    size: int  # of all processes together
+    seed: int
+    count: int
+    rank: int = 0
+    world: int = 1
+    skip_bad: bool = False
+    naming: bool = True  # whether what is named where is wanted, too
+    kept: dict[str, Any] = field(default_factory=dict)  # the pool that is being dealt out
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int) -> Fed | str:
+        rng, bad = np.random.default_rng((self.seed, 7, k)), list[str]()
+        try:
+            chosen = self._pool(k // POOL, bad)[k % POOL :: POOL]
+            rngs = [rng] * len(chosen) if self.world == 1 else _each(chosen, rng)
+            mine = slice(self.rank, None, self.world)
+            rows = [self._ready(chosen[i], rngs[i], k, i, bad) for i in range(len(chosen))[mine]]
+        except TrainError as error:
+            return str(error)  # an exception would come out of a worker process with its trace for a message
+        found, made, own = zip(*rows, strict=True)
+        names = () if self.world == 1 else tuple(n for s in chosen for n in _names(s))
+        pictured = [s for s in found if s.image is not None]
+        named = [named_masks(named_regions(s), self.eye.canvas) if self.naming else [] for s in pictured]
+        ids = tuple(s.called for s in found)
+        batch = together(made, self.renderer, self.eye, own)
+        return Fed(_light(batch) if torch.utils.data.get_worker_info() else batch, named, names, ids, tuple(bad))
+
+    def _pool(self, p: int, bad: list[str]) -> list[Sample]:
+        """The samples of POOL batches, longest first, so that a batch holds samples of about one length."""
+        if self.kept.get("p") != p:
+            found = [self._sample(p * self.size * POOL + i, bad) for i in range(self.size * POOL)]
+            order = np.argsort([-sum(len(t.text) for t in s.turns) for s in found], kind="stable")
+            batches = np.random.default_rng((self.seed, 8, p)).permutation(POOL)
+            ranks = np.empty(len(found), int)
+            for rank, i in enumerate(order):
+                ranks[i] = batches[rank // self.size] + POOL * (rank % self.size)
+            pool: list[Sample] = [found[i] for i in np.argsort(ranks, kind="stable")]
+            self.kept.update(p=p, pool=pool)
+        return self.kept["pool"]
+
+    def _sample(self, i: int, bad: list[str], first: int = 0) -> Sample:
+        """Sample i of the mixture, or the first that can be read after it."""
+        for again in range(first, TRIES):
+            try:
+                return self.samples[i + again * _AGAIN]
+            except (ValueError, OSError) as error:
+                self._pass_over(str(error), bad)
+        raise TrainError(f"{TRIES} samples in a row cannot be read, the last: {bad[-1]}; mend the data")
+
+    def _ready(
+        self, sample: Sample, rng: np.random.Generator, k: int, row: int, bad: list[str]
+    ) -> tuple[Sample, Ready, np.random.Generator]:
+        """A row opened and rendered, or another in its place, with choices of its own."""
+        for again in range(1, TRIES):
+            try:
+                return sample, ready(sample, self.renderer, self.eye), rng
+            except (ValueError, OSError) as error:
+                told = str(error)
+                self._pass_over(told if told.startswith(sample.called) else f"{sample.called}: {told}", bad)
+            sample, rng = (
+                self._sample(k * self.size + row, bad, again),
+                np.random.default_rng((self.seed, 11, k, row, again)),
+            )
+        raise TrainError(f"{TRIES} samples in a row cannot be used, the last: {bad[-1]}; mend the data")
+
+    def _pass_over(self, what: str, bad: list[str]) -> None:
+        if not self.skip_bad:
+            raise TrainError(f"{what} (mend it, or leave such samples out with --skip-bad)")
+        bad.append(what)
+
+
+def _each(samples: list[Sample], rng: np.random.Generator) -> list[np.random.Generator]:
+    """A generator for each sample, standing where one that makes all rows would stand."""
+    found = []
+    for sample in samples:
+        found.append(copy.deepcopy(rng))
+        spend(sample, rng)
+    return found
+
+
+def named_regions(sample: Sample) -> list[Region]:
+    """What is known by name in a sample's picture: all its objects where the source tells, else what is spoken of."""
+    if "objects" in sample.meta:
+        return list(sample.meta["objects"])
+    return [r for turn in sample.turns for r in turn.regions if r.label]
+
+
+def _names(sample: Sample) -> list[str]:
+    if sample.image is None:
+        return []
+    return [r.label for r in named_regions(sample) if r.label and r.mask is not None and r.mask.any()]
+
+
+def feed(source: Batches, first: int, workers: int) -> Iterator[Fed]:
+    """Batches from number `first` on, made by `workers` processes beside this one. Raises TrainError for bad data."""
+    rest = torch.utils.data.Subset(source, range(first, len(source)))
+    loader: Any = torch.utils.data.DataLoader(
+        rest, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
+    )
+    return map(_checked, iter(loader))  # the loader draws from torch's generator here, not at the first batch
+
+
+def _checked(made: Fed | str) -> Fed:
+    if isinstance(made, str):
+        raise TrainError(made)
+    return replace(made, batch=_light(made.batch, back=True))
+
+
+def _light(batch: Batch, back: bool = False) -> Batch:
+    """A batch with its small tensors as arrays, and `back`: between processes a tensor goes as a file, 0.2 ms each."""
+    held: dict[str, Any] = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    changed: dict[str, Any]
+    if back:
+        changed = {k: torch.from_numpy(v) for k, v in held.items() if isinstance(v, np.ndarray)}
+    else:
+        changed = {k: v.numpy() for k, v in held.items() if isinstance(v, Tensor) and v.numel() < SMALL}
+    return replace(batch, **changed)
+
+
+def gallery(model: Any, source: Batches, stage: Stage, run: Run, say: Callable[[str], None]) -> Gallery:
+    """The pictures that the aim "name" learns from, seen once, by each process all of them."""
+    say(f"Looking once at {stage.keep} pictures")
+    whole = replace(source, rank=0, world=1, count=max(1, stage.keep // stage.batch), seed=run.seed, kept={})
+    device = model.backbone.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
+        return Gallery.fill(model, ((f.batch.pixels, f.named) for f in feed(whole, 0, run.workers) if f.named))
+
+
+def picks(made: Gallery, stage: Stage, first: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Picked]:
+    """The pictures of each step, a function of (seed, step), of which a process takes its share."""
+    for step in range(first * stage.accumulate, stage.steps * stage.accumulate):
+        count = len(made.features)
+        rows = np.random.default_rng((seed, 9, step)).choice(count, min(stage.batch, count), replace=False)
+        yield Picked(made, torch.from_numpy(np.sort(rows)[rank::world]))
