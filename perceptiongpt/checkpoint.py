@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from perceptiongpt.feed import TrainError
-from perceptiongpt.model.store import recover, replace_folder
+from perceptiongpt.model.folders import recover, replace_folder
 
 PARAMETERS, MOMENTS, STATE, ENGINE = "parameters.safetensors", "optimiser.safetensors", "state.json", "engine"
 

@@ -9,7 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from perceptiongpt.model.store import CARD, CONFIG, model_folder, read_config, replace_folder
+from perceptiongpt.model.folders import replace_folder
+from perceptiongpt.model.store import CARD, CONFIG, model_folder, read_config
 
 FILES = [CONFIG, CARD, "*.safetensors", "adapter/*.json", "adapter/*.safetensors", "processor/*.json"]
 FILES += ["processor/*.jinja", "processor/*.txt", "processor/*.model"]

@@ -31,8 +31,9 @@ from perceptiongpt.data.render import Renderer
 from perceptiongpt.feed import Batches, Fed, Picked, TrainError, feed, gallery, picks
 from perceptiongpt.model.adapt import choose_trainable, host_module, recompute, trainable_report
 from perceptiongpt.model.align import Naming, naming_loss
+from perceptiongpt.model.folders import recover
 from perceptiongpt.model.perception import PerceptionModel
-from perceptiongpt.model.store import recover, save
+from perceptiongpt.model.store import save
 from perceptiongpt.model_card import card
 from perceptiongpt.progress import Progress
 from perceptiongpt.rates import freeze, optimiser_of, schedule
@@ -166,7 +167,7 @@ def _stage(
     if progress is not None:
         progress.stage(number, stage, first)
     for step in range(first, stage.steps):
-        some: list[Fed | Picked] = [next(fed) for _ in range(stage.accumulate)]
+        some: list[Any] = [next(fed) for _ in range(stage.accumulate)]
         now = replace(now, bad=(*now.bad, *dict.fromkeys(b for f in some for b in f.bad if b not in now.bad)))
         with disable_input_dtype_casting(model):  # autocast sees to it, and once is enough
             values = _step(lesson, optimiser, some, stage, step, run, engine)

@@ -15,7 +15,6 @@ what asks may be saved each by itself, and `add_asking` puts the second on a mod
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from torch import Tensor
 
 from perceptiongpt.model.adapt import detach, host_module
 from perceptiongpt.model.backbone import HostError
+from perceptiongpt.model.folders import replace_folder
 from perceptiongpt.model.parts import attach_asker, detach_asker
 from perceptiongpt.model.perception import PerceptionModel, Settings, equip
 
@@ -154,36 +154,6 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def replace_folder(work: Path, target: Path) -> None:
-    """Put a finished folder in the place of `target`; what was there is removed only after the new one stands.
-
-    A failure puts the old one back. A kill between the two renames leaves it whole in `.NAME-old-…/old` beside it, from
-    where `recover` takes it.
-    """
-    for path in work.rglob("*"):
-        _synced(path)
-        if path.is_file():
-            path.chmod(0o644)  # safetensors writes for the owner alone; a model is there to be read
-    os.chmod(work, 0o755)
-    _synced(work)
-    if not target.exists():
-        work.rename(target)
-        _synced(target.parent)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-    try:
-        target.rename(old / "old")
-        work.rename(target)
-        _synced(target.parent)
-    except OSError:
-        if not target.exists():
-            (old / "old").rename(target)
-        raise
-    finally:
-        if target.exists():
-            shutil.rmtree(old)
-
-
 def _settings_of(model: PerceptionModel, only: str | None) -> Settings:
     """The settings of the part that is saved. Raises StoreError where the model lacks it."""
     settings = model.settings
@@ -209,31 +179,11 @@ def _asking(model: PerceptionModel) -> dict[str, torch.nn.Parameter]:
     return {n: p for n, p in model.added().items() if n.startswith("asker.")}
 
 
-def recover(target: Path) -> None:
-    """After a kill: put back what stood at `target` if it was being replaced, and remove what was half-written."""
-    for aside in target.parent.glob(f".{target.name}-old-*/old"):
-        if not target.exists():
-            aside.rename(target)
-    for left in target.parent.glob(f".{target.name}-*"):
-        shutil.rmtree(left)
-
-
 def model_folder(path: str | Path) -> Path:
     """The model in `path`: itself, or, of a run's folder, the best by validation, else the last."""
     folder = Path(path).expanduser()
     inside = (folder, folder / "best", folder / "model")
     return next((f for f in inside if (f / CONFIG).is_file()), folder)
-
-
-def _synced(path: Path) -> None:
-    """Have a file, or the names in a folder, written to the disk itself."""
-    if path.is_dir() and os.name == "nt":  # folders cannot be opened there
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _host_parameters(model: PerceptionModel, settings: Settings) -> dict[str, torch.nn.Parameter]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from perceptiongpt.model import store
+from perceptiongpt.model import folders, store
 from perceptiongpt.model.adapt import choose_trainable
 from perceptiongpt.model.generate import generate
 from perceptiongpt.model.perception import equip
@@ -232,7 +232,7 @@ def test_a_save_that_fails_leaves_the_old_folder_whole(
     if where == "rename":
         monkeypatch.setattr(Path, "rename", fails_once)
     else:
-        monkeypatch.setattr(store if where == "save_file" else store.os, where, full)
+        monkeypatch.setattr(store if where == "save_file" else folders.os, where, full)
     with pytest.raises(OSError, match="no space"):
         save(model, folder, "tiny:llava")
     assert before == {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
