@@ -70,10 +70,11 @@ def test_asking_learns_what_the_static_path_does_not_tell_and_the_host_stays_as_
     after = model.host.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[n], after[n]) for n in before)
-    assert right(model) >= 0.9
+    learnt = right(model)
+    assert learnt >= 0.9
     with torch.no_grad():
         model.asker.gate.zero_()
-    assert right(model) <= 0.5  # one colour for all, or none
+    assert right(model) <= learnt - 0.25  # what the picture told came through the gate
 
 
 # -- two plug-ins of one model ------------------------------------------------------------------------
