@@ -175,6 +175,7 @@ def opened(run: Run, say: Callable[[str], None]) -> tuple[Run, list[tuple[Source
     can't be read are left out and said. Raises ValueError or FileNotFoundError for data that can't be used.
     """
     bad: list[str] = []
+    unkept: list[str] = []
 
     def open_one(name: str) -> Source:
         return open_source(name, run.seed, say, bad.append if run.skip_bad else None)
@@ -189,8 +190,10 @@ def opened(run: Run, say: Callable[[str], None]) -> tuple[Run, list[tuple[Source
                 val.append(halves[1])
                 data[i] = (halves[0], weight)
             except (ValueError, OSError) as error:
-                say(f"Nothing of {name} is kept to validate on ({error})")
+                unkept.append(f"Nothing of {name} is kept to validate on ({error})")
         train.append((open_one(data[i][0]), weight))
+    for line in unkept:  # said once the data itself has proved sound
+        say(line)
     if bad:
         told = list(dict.fromkeys(bad))
         say(f"{len(told)} entries that cannot be read are left out: {'; '.join(told[:5])}{' …' if told[5:] else ''}")
