@@ -194,10 +194,10 @@ def _checked(made: Fed | str) -> Fed:
 def _light(batch: Batch, back: bool = False) -> Batch:
     """A batch with its small tensors as arrays, and `back`: between processes a tensor goes as a file, 0.2 ms each."""
     held = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    if back:
-        return replace(batch, **{k: torch.from_numpy(v) for k, v in held.items() if isinstance(v, np.ndarray)})
-    small = {k: v.numpy() for k, v in held.items() if isinstance(v, Tensor) and v.numel() < SMALL}
-    return replace(batch, **small)
+    changed: dict[str, Any] = {k: torch.from_numpy(v) for k, v in held.items() if isinstance(v, np.ndarray)}
+    if not back:
+        changed = {k: v.numpy() for k, v in held.items() if isinstance(v, Tensor) and v.numel() < SMALL}
+    return replace(batch, **changed)
 
 
 def gallery(model: Any, source: Batches, stage: Stage, run: Run, say: Callable[[str], None]) -> Gallery:

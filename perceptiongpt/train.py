@@ -165,7 +165,7 @@ def _stage(
     if progress is not None:
         progress.stage(number, stage, first)
     for step in range(first, stage.steps):
-        some = [next(fed) for _ in range(stage.accumulate)]
+        some: list[Any] = [next(fed) for _ in range(stage.accumulate)]
         now = replace(now, bad=(*now.bad, *dict.fromkeys(b for f in some for b in f.bad if b not in now.bad)))
         with disable_input_dtype_casting(model):  # autocast sees to it, and once is enough
             values = _step(lesson, optimiser, some, stage, step, run, engine)
