@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,7 +27,11 @@ from perceptiongpt.data.shapes import shapes
 from perceptiongpt.model.perception import equip
 from perceptiongpt.model.tiny import FAMILIES
 
-SETTINGS = {"decoder_width": 16, "decoder_depth": 1, "trained_host_modules": ("model.multi_modal_projector",)}
+SETTINGS: dict[str, Any] = {
+    "decoder_width": 16,
+    "decoder_depth": 1,
+    "trained_host_modules": ("model.multi_modal_projector",),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,13 +58,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(result["identical"] != kills)
 
 
-def trials(root: Path, kills: int, steps: int, rng: random.Random) -> dict[str, object]:
+def trials(root: Path, kills: int, steps: int, rng: random.Random) -> dict[str, Any]:
     """`kills` runs, each killed at a random moment and resumed to its end."""
     whole = root / "whole"
     started = time.monotonic()
     ended(begun(whole, steps, resume=False))
     seconds = time.monotonic() - started
-    result = {"benchmark": "kill_resume", "kills": kills, "seconds": seconds, "identical": 0, "killed_at": []}
+    result: dict[str, Any] = {
+        "benchmark": "kill_resume",
+        "kills": kills,
+        "seconds": seconds,
+        "identical": 0,
+        "killed_at": [],
+    }
     for number in range(kills):
         out, after = root / str(number), rng.uniform(0.0, seconds)
         child = begun(out, steps, resume=False)

@@ -19,7 +19,7 @@ from perceptiongpt.data.shapes import shapes
 from perceptiongpt.model.perception import PerceptionModel, equip
 from perceptiongpt.model.tiny import FAMILIES
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "decoder_width": 16,
     "decoder_depth": 1,
     "read_window": 6,
@@ -78,5 +78,5 @@ def sharding(self: Accelerator, lesson: Any, optimiser: Any) -> tuple[Any, Any]:
 
 if __name__ == "__main__":
     if sys.argv[2] == "sharded" and "WORLD_SIZE" in os.environ:
-        Accelerator.prepare = sharding  # type: ignore[method-assign]
+        Accelerator.prepare = sharding
     go(Path(sys.argv[1]), sys.argv[2], "resume" in sys.argv[3:])

@@ -36,16 +36,22 @@ SMALL = ["--set", "settings.decoder_width=16", "--set", "settings.decoder_depth=
 def written(folder: Path, count: int = 24) -> Path:
     """Drawn shapes as COCO instances with pictures beside them."""
     folder.mkdir()
-    names = sorted({r.label for s in shapes(count, 0) for t in s.turns for r in t.regions})
+    names = sorted({str(r.label) for s in shapes(count, 0) for t in s.turns for r in t.regions})
     rows: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
     rows["categories"] = [{"id": i, "name": f"my {n}"} for i, n in enumerate(names, 1)]
     for i, sample in enumerate(shapes(count, 0)):
         sample.image.save(folder / f"{i}.png")
         rows["images"].append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 64})
         for r in {r.label: r for t in sample.turns for r in t.regions}.values():
+            assert r.box is not None
             x0, y0, x1, y1 = r.box
             rows["annotations"].append(
-                {"id": len(rows["annotations"]), "image_id": i, "category_id": 1 + names.index(r.label), "iscrowd": 0}
+                {
+                    "id": len(rows["annotations"]),
+                    "image_id": i,
+                    "category_id": 1 + names.index(str(r.label)),
+                    "iscrowd": 0,
+                }
                 | {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
             )
     (folder / "mine.json").write_text(json.dumps(rows), encoding="utf-8")
