@@ -74,7 +74,7 @@ def measure(model: Any, tokens: int, rounds: int, pixels: dict[str, Any], size_w
     ways = {"plain": lambda: answer(plain), "cached": lambda: answer(asking), "two_pass": twice}
     spent: dict[str, list[float]] = {name: [] for name in (*ways, *(f"cpu_{name}" for name in ways), "look")}
     ends = loop.end_tokens
-    loop.end_tokens = lambda _: set()  # an answer must not end before the others do
+    setattr(loop, "end_tokens", lambda model: set())  # noqa: B010 - an answer must not end before the others do
     try:
         for number in range(rounds + 1):  # the first warms up
             for name, way in ways.items():

@@ -85,7 +85,7 @@ def learn(plan: Plan, held: Any, ask: dict[str, Any], samples: list[Any], aim: s
     from perceptiongpt.train import train
 
     model = equip(*held, seed=seed, points=False, lora_targets="none", ask=ask)
-    if static is not None:
+    if static is not None and model.asker is not None and model.asker.static is not None:
         model.asker.static.load_state_dict(static)
     steps = plan.align_steps if aim == "align" else plan.steps
     rates = Rates(heads=plan.rate, rows=3 * plan.rate)

@@ -49,7 +49,7 @@ QUESTIONS = [question(c, s) for c in COLOURS for s in range(8)]
 def right(model: PerceptionModel) -> float:
     """Share of unseen pictures whose colour is told."""
     asked = [question(c, 100 + s) for c in COLOURS for s in range(4)]
-    seen = Eye(model).look([s.image for s in asked])
+    seen = Eye(model).look([s.image for s in asked if s.image is not None])
     said = seen.ask([s.turns[0].text for s in asked], max_new_tokens=1)
     return float(np.mean([a.text == s.turns[1].text.strip() for a, s in zip(said, asked, strict=True)]))
 
@@ -149,14 +149,21 @@ def test_each_aim_trains_what_it_says_and_nothing_of_the_host(arm: str, aim: str
 
 def test_an_arm_answers_what_it_claims_to_test(family: str) -> None:
     free = {} if family == "qwen2_5_vl" else {"static_tokens": 1}
-    first, other = (QUESTIONS[0].image, QUESTIONS[-1].image)
+    first, other = QUESTIONS[0].image, QUESTIONS[-1].image
+    assert first is not None and other is not None
 
     def replies(model: PerceptionModel, *words: str) -> torch.Tensor:
         kept: list[torch.Tensor] = []
-        true = model.asker.reply
-        model.asker.reply = lambda *a: kept.append(true(*a)[0]) or true(*a)
+        asker: Any = model.asker
+        true = asker.reply
+
+        def listening(*given: Any) -> Any:
+            kept.append(true(*given)[0])
+            return true(*given)
+
+        asker.reply = listening
         Eye(model).look([first, other]).ask(list(words), max_new_tokens=1)
-        del model.asker.reply
+        del asker.reply
         return kept[0]
 
     full = stirred(asker(family, **free))

@@ -89,7 +89,7 @@ def test_mmbench_holds_its_pictures_and_may_name_anothers(tmp_path: Path) -> Non
 
 
 def test_seedbench_leaves_out_films(tmp_path: Path) -> None:
-    row = {f"choice_{c}": f"{c} thing" for c in "abcd"}
+    row: dict[str, Any] = {f"choice_{c}": f"{c} thing" for c in "abcd"}
     row |= {"question": "What?", "answer": "C", "data_id": "p1", "question_id": "7", "question_type_id": 2}
     data = {
         "question_type": {"Scene Understanding": 1, "Instance Identity": 2},
