@@ -147,6 +147,14 @@ def test_each_aim_trains_what_it_says_and_nothing_of_the_host(arm: str, aim: str
     assert moved == {"align": static, "ask": model.added().keys() - static, "all": set(model.added())}[aim]
 
 
+def test_a_host_in_bfloat16_asks() -> None:
+    host, processor = FAMILIES["aya_vision"]()
+    eye = Eye(equip(host.to(torch.bfloat16), processor, ask=ASK))
+    picture = QUESTIONS[0].image
+    assert picture is not None
+    assert isinstance(eye.ask(picture, "what is it?", max_new_tokens=2).text, str)
+
+
 def test_an_arm_answers_what_it_claims_to_test(family: str) -> None:
     free = {} if family == "qwen2_5_vl" else {"static_tokens": 1}
     first, other = QUESTIONS[0].image, QUESTIONS[-1].image

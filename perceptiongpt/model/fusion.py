@@ -33,4 +33,4 @@ class LayerFusion(nn.Module):
         normed = [F.layer_norm(h, h.shape[-1:]) for h in layers]  # each [..., C]
         nothing = torch.zeros((), device=self.weights.device)
         means = [sum((w * h for w, h in zip(row, normed, strict=True)), nothing) for row in self.weights.softmax(-1)]
-        return torch.cat(means, dim=-1)
+        return torch.cat(means, dim=-1).float()  # geometry is float32, whatever the host

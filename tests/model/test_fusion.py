@@ -31,3 +31,7 @@ def test_every_layer_feels_a_gradient() -> None:
 def test_a_wrong_number_of_layers_is_refused_with_both_numbers() -> None:
     with pytest.raises(ValueError, match=r"3 layers for 2"):
         LayerFusion(2, [0])([torch.zeros(1, 2)] * 3)
+
+
+def test_what_is_fused_is_float32_whatever_the_layers_are() -> None:
+    assert LayerFusion(2, [0])([torch.randn(3, 4).bfloat16()] * 2).dtype == torch.float32
