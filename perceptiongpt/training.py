@@ -53,7 +53,7 @@ def train(told: Namespace) -> None:
     start = None if run.start is None else PACKAGED if run.start == "default" else store.model_folder(run.start)
     if start is not None and told.preset is None and told.host is None:
         run = replace(run, host=store.read_config(start)["host"])
-    run, sources, val = opened(run, say)
+    run, sources, val = opened(run, say, divide=bool(told.data))
     samples = Mix(sources, run.seed)
     questions = exchanges(val, run.val_questions, run.seed) if val else ()
     device = told.device
@@ -168,14 +168,13 @@ def check_qlora(asked: bool) -> None:
         )
 
 
-def opened(run: Run, say: Callable[[str], None]) -> tuple[Run, list[tuple[Source, float]], list[Source]]:
+def opened(run: Run, say: Callable[[str], None], divide: bool) -> tuple[Run, list[tuple[Source, float]], list[Source]]:
     """The sources to train on and to validate on, and the run with their names.
 
-    Where nothing was named to validate on, data that has parts is divided into them. With `skip_bad`, entries that
-    can't be read are left out and said. Raises ValueError or FileNotFoundError for data that can't be used.
+    `divide`: where nothing was named to validate on, data that has parts is divided into them. With `skip_bad`,
+    entries that can't be read are left out and said. Raises ValueError or FileNotFoundError for data of no use.
     """
     bad: list[str] = []
-    unkept: list[str] = []
 
     def open_one(name: str) -> Source:
         return open_source(name, run.seed, say, bad.append if run.skip_bad else None)
@@ -183,17 +182,18 @@ def opened(run: Run, say: Callable[[str], None]) -> tuple[Run, list[tuple[Source
     data, val = list(run.data), list(run.val)
     train, asked = [], [open_one(name) for name in val]
     for i, (name, weight) in enumerate(data):
-        halves = None if run.val else parts_of(name)
+        halves = None if run.val or not divide else parts_of(name)
+        why = ""
         if halves is not None:
             try:
                 asked.append(open_one(halves[1]))
                 val.append(halves[1])
                 data[i] = (halves[0], weight)
             except (ValueError, OSError) as error:
-                unkept.append(f"Nothing of {name} is kept to validate on ({error})")
-        train.append((open_one(data[i][0]), weight))
-    for line in unkept:  # said once the data itself has proved sound
-        say(line)
+                why = str(error)
+        train.append((open_one(data[i][0]), weight))  # first of all: what is wrong with both parts is an error
+        if why:
+            say(f"Nothing of {name} is kept to validate on ({why})")
     if bad:
         told = list(dict.fromkeys(bad))
         say(f"{len(told)} entries that cannot be read are left out: {'; '.join(told[:5])}{' …' if told[5:] else ''}")

@@ -268,9 +268,9 @@ def test_a_bad_sample_is_named_by_file_and_line_or_passed_over_and_counted(worke
     data, said = jsonl(tmp_path), list[str]()
     strict = a_run(tmp_path / "run", stages=ALL, data=((f"{data}:all", 1.0),), workers=workers)
     with pytest.raises(ValueError, match=r"mine.jsonl:5: .*"):
-        opened(strict, silent)
+        opened(strict, silent, divide=True)
     lenient = config.replace(strict, skip_bad=True)
-    run, sources, _ = opened(lenient, said.append)
+    run, sources, _ = opened(lenient, said.append, divide=True)
     assert len(sources[0][0]) == 7
     assert "1 entries that cannot be read are left out" in said[0] and "mine.jsonl:5" in said[0]
     with pytest.raises(TrainError, match=r"mine.jsonl:3: .*--skip-bad"):
