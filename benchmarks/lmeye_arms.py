@@ -2,7 +2,8 @@
 
 (a) static path only, (b) + constant replies, (c) the network with a learned constant for the request, (d) full, (e)
 full with requests shuffled among the batch at test time; the network reads the static tokens, as released, or the
-patches. In every arm the static mapping goes on learning, or (a) would learn nothing. What is done is kept in --out:
+patches. Two stages, as published: the static mapping learns captions, once; then it is held in (b) to (e), which learn
+from kept prefixes (kept_prefixes.py), and goes on learning in (a), for as many steps. What is done is kept in --out:
 say it again to go on. Knows no targets: whatever comes out is printed.
 """
 
@@ -12,12 +13,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 ARMS = {"a": "static", "b": "constant", "c": "unasked", "d": "full", "e": "full"}  # e is d, its requests shuffled
 READINGS = ("tokens", "grid")
@@ -50,77 +53,160 @@ class Plan:
 
 
 def samples_of(plan: Plan, part: str) -> list[Any]:
-    """Training samples, or the questions of the test one by one: the same for every arm and seed."""
+    """Pictures with their questions, or with captions: the same for every arm and seed."""
     from perceptiongpt.data.objects import ObjectLibrary
-    from perceptiongpt.data.sample import Sample
     from perceptiongpt.data.scene_questions import QuestionStream
     from perceptiongpt.data.vqa import read_vqa
 
     if plan.data != "scenes":
-        found = read_vqa("daquar", plan.data, part)
-        order = np.random.default_rng(0).permutation(len(found))[: plan.n if part == "val" else plan.pool]
-        return [found[int(i)] for i in order]
+        found = by_picture(read_vqa("daquar", plan.data, "val" if part == "val" else "train"))
+        order = np.random.default_rng(0).permutation(len(found))
+        return until([found[int(i)] for i in order], plan.n if part == "val" else plan.pool)
     library = ObjectLibrary.open()
     if part == "captions":
-        return list(QuestionStream("train", 1, plan.pool, library, captions=True))
-    if part == "train":
-        return list(QuestionStream("train", 0, plan.pool, library))
-    single: list[Any] = []
-    for sample in QuestionStream("val", 0, plan.n, library):
-        pairs = zip(sample.meta["kinds"], sample.turns[::2], sample.turns[1::2], strict=True)
-        single += [
-            Sample(sample.image, (q, a), sample.id, {"answers": [a.text], "kind": kind, "picture": sample.id})
-            for kind, q, a in pairs
-        ]
-        if len(single) >= plan.n:
+        return list(QuestionStream("train", 1, plan.align_steps * plan.batch // 4 or 1, library, captions=True))
+    seed, count = (0, plan.n) if part == "val" else (0, plan.pool)
+    return until(QuestionStream(part, seed, count, library), count)
+
+
+def by_picture(samples: Sequence[Any]) -> list[Any]:
+    """Single questions as one dialogue about each picture."""
+    from perceptiongpt.data.sample import Sample
+
+    groups: dict[str, list[Any]] = {}
+    for sample in samples:
+        groups.setdefault(sample.meta["picture"], []).append(sample)
+    return [
+        Sample(
+            some[0].image,
+            tuple(t for s in some for t in s.turns),
+            name,
+            {"kinds": [s.meta["kind"] for s in some], "right": [s.meta["answers"] for s in some]},
+        )
+        for name, some in groups.items()
+    ]
+
+
+def until(samples: Iterable[Any], questions: int) -> list[Any]:
+    """The first pictures that together have so many questions."""
+    found, count = [], 0
+    for sample in samples:
+        if count >= questions:
             break
-    return single[: plan.n]
+        found.append(sample)
+        count += len(sample.turns) // 2
+    return found
 
 
-def learn(plan: Plan, held: Any, ask: dict[str, Any], samples: list[Any], aim: str, seed: int, out: Path, static: Any):
-    """A model with these asking settings after its steps; `static` is what the aligned mapping knows."""
+def pieces(samples: Sequence[Any], most: int) -> list[Any]:
+    """The same dialogues, none longer than `most` questions."""
+    from perceptiongpt.data.sample import Sample
+
+    return [
+        Sample(s.image, s.turns[2 * i : 2 * (i + most)], f"{s.id}-{i}")
+        for s in samples
+        for i in range(0, len(s.turns) // 2, most)
+    ]
+
+
+def learn(plan: Plan, held: Any, samples: list[Any], aim: str, seed: int, out: Path, static: Any) -> Any:
+    """A model whose static mapping has learnt from these dialogues, beginning with what `static` knows."""
     from perceptiongpt.config import Rates, Run, Stage
     from perceptiongpt.data.mix import Mix
-    from perceptiongpt.model.perception import equip
     from perceptiongpt.train import train
 
-    model = equip(*held, seed=seed, points=False, lora_targets="none", ask=ask)
-    if static is not None and model.asker is not None and model.asker.static is not None:
-        model.asker.static.load_state_dict(static)
+    model = equipped(plan, held, "static", "grid", seed, static)
     steps = plan.align_steps if aim == "align" else plan.steps
     rates = Rates(heads=plan.rate, rows=3 * plan.rate)
-    stage = Stage(aim=aim, steps=steps, batch=plan.batch, warmup=max(1, min(50, steps // 10)), rates=rates)
+    stage = Stage(aim=aim, steps=steps, batch=max(1, plan.batch // 4), warmup=max(1, min(50, steps // 10)), rates=rates)
     run = Run(
-        name="lmeye_arms", host=plan.host, out=str(out), seed=seed, stages=(stage,), save_every=10**6, log_every=100
+        name="lmeye_arms", host=plan.host, out=str(out), seed=seed, stages=(stage,), save_every=10**6, log_every=50
     )
-    train(run, model, Mix([(samples, 1.0)], seed), say=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
+    train(run, model, Mix([(samples, 1.0)], seed), say=note)
     return model
 
 
-def asked(model: Any, tests: list[Any], size: int = 32, shuffled: bool = False) -> dict[str, Any]:
+def learn_asking(plan: Plan, model: Any, kept: Any, seed: int) -> float:
+    """Train what asks on kept prefixes for the plan's steps; the loss of the last tenth."""
+    import torch
+
+    from perceptiongpt.config import Rates
+    from perceptiongpt.model.adapt import choose_trainable
+    from perceptiongpt.rates import optimiser_of, schedule
+
+    choose_trainable(model, "all")
+    model.asker.static.requires_grad_(False)
+    optimiser = optimiser_of(model, Rates(heads=plan.rate, rows=3 * plan.rate), 0.01)
+    trained = [p for group in optimiser.param_groups for p in group["params"]]
+    batches = kept.batches(plan.batch, seed)
+    losses = []
+    for step in range(plan.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * schedule(step, plan.steps, max(1, min(50, plan.steps // 10)))
+        loss = kept.loss(model, next(batches), step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        losses.append(float(loss.detach()))
+        if (step + 1) % 50 == 0:
+            note(f"step {step + 1}: loss {np.mean(losses[-50:]):.3f}")
+    return float(np.mean(losses[-max(1, plan.steps // 10) :]))
+
+
+def equipped(plan: Plan, held: Any, arm: str, reads: str, seed: int, static: Any) -> Any:
+    """A fresh plug-in of an arm with this static mapping."""
+    from perceptiongpt.model.perception import equip
+
+    ask = {
+        "network": plan.network,
+        "static_tokens": plan.static_tokens,
+        "width": plan.width,
+        "arm": arm,
+        "reads": reads,
+    }
+    model = equip(*held, seed=seed, points=False, lora_targets="none", ask=ask)
+    if static is not None:
+        model.asker.static.load_state_dict(static)
+    return model
+
+
+def note(line: str) -> None:
+    """Progress, for whoever waits."""
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def asked(plan: Plan, model: Any, tests: Any, seen: list[Any], shuffled: bool = False) -> dict[str, Any]:
     """What the model says to each question, and how spread its looks are (0: one place, 1: everywhere alike)."""
     from perceptiongpt.predict import Eye
 
-    eye = Eye(model)
-    if model.asker is not None:
-        model.asker.shuffled = shuffled
-    order = np.random.default_rng(0).permutation(len(tests))  # neighbours in a batch ask about other pictures
-    said, spreads = [""] * len(tests), []
-    for start in range(0, len(order), size):
-        rows = [tests[int(i)] for i in order[start : start + size]]
-        answers = eye.look([s.image for s in rows]).ask([s.turns[0].text for s in rows], max_new_tokens=8)
-        for i, answer in zip(order[start : start + size], answers, strict=True):
-            said[int(i)] = answer.text
-            for look in answer.looked:
-                share = look.ravel() / look.sum()
-                spreads.append(float(-(share * np.log(share + 1e-12)).sum() / np.log(len(share))))
-    if model.asker is not None:
-        model.asker.shuffled = False
+    model.eval()
+    order = np.random.default_rng(0).permutation(len(tests.rows))  # neighbours in a batch ask about other pictures
+    said, spreads = [""] * len(order), []
+    for start in range(0, len(order), 64):
+        some = [int(i) for i in order[start : start + 64]]
+        looks: list[Any] = []
+        if model.asker.settings.arm == "static":
+            eye, rows = Eye(model), [tests.rows[i] for i in some]
+            pictures = eye.look([seen[r.picture].image for r in rows])
+            words = [a.text for a in pictures.ask([r.question for r in rows], max_new_tokens=8)]
+        else:
+            model.asker.shuffled = shuffled
+            words, looks = tests.answers(model, [tests.rows[i] for i in some])
+            model.asker.shuffled = False
+        for i, word in zip(some, words, strict=True):
+            said[i] = word
+        for look in looks:
+            share = look.ravel().float() / look.sum()
+            spreads.append(float(-(share * (share + 1e-12).log()).sum() / np.log(len(share))))
     return {"said": said, "spread": float(np.mean(spreads)) if spreads else None}
 
 
-def experiment(plan: Plan, out: Path, similarity: Any) -> dict[str, Any]:
+def experiment(plan: Plan, out: Path, similarity: Any, only: str) -> dict[str, Any]:
     """All arms, readings and seeds; what a file in `out` tells already is not run again."""
+    from kept_prefixes import Kept
+    from safetensors.torch import load_file, save_file
+
     from perceptiongpt.hosts import open_host
     from perceptiongpt.vqa_metrics import exact, judged
 
@@ -130,35 +216,50 @@ def experiment(plan: Plan, out: Path, similarity: Any) -> dict[str, Any]:
         raise ValueError(f"{out} holds another experiment; name another --out or repeat its options")
     told.write_text(json.dumps(vars(plan), indent=1) + "\n", encoding="utf-8")
     held = open_host(plan.host)
-    train, tests = samples_of(plan, "train"), samples_of(plan, "val")
-    captions = samples_of(plan, "captions") if plan.data == "scenes" else train
-    known = [t.text for s in train for t in s.turns if t.role == "assistant"]
+    held[0].get_decoder().set_attn_implementation("eager")  # on a CPU its gradient is twice as fast
+    train, seen = samples_of(plan, "train"), samples_of(plan, "val")
+    aligned = out / "static.safetensors"
+    if not aligned.exists():
+        captions = samples_of(plan, "captions") if plan.data == "scenes" else pieces(train, 4)
+        model = learn(plan, held, captions, "align", 0, fresh(out / "work-align"), None)
+        save_file(model.asker.static.state_dict(), aligned)
+    static = load_file(aligned)
+    model = equipped(plan, held, "constant", "grid", 0, static)
+    tests = Kept(model, seen, out / "kept-val")
+    kept: Any = None
+    answers = [t.text for s in train for t in s.turns if t.role == "assistant"]
     results: dict[str, Any] = {}
     for seed in range(plan.seeds):
-        static = None
-        for arm, reading in [("a", ""), ("b", ""), *((x, r) for r in READINGS for x in "cd")]:
+        for arm, reading in [(x, r) for r in reversed(READINGS) for x in "dc"] + [("b", ""), ("a", "")]:
             name = f"{arm}-{reading}".rstrip("-")
             file = out / f"{name}-{seed}.json"
             if not file.exists():
-                sizes = {"network": plan.network, "static_tokens": plan.static_tokens, "width": plan.width}
-                if static is None and plan.align_steps:
-                    ask = {**sizes, "arm": "static"}
-                    work = fresh(out / f"work-align-{seed}")
-                    static = learn(plan, held, ask, captions, "align", seed, work, None).asker.static.state_dict()
-                started = time.monotonic()
-                ask = {**sizes, "arm": ARMS[arm], **({"reads": reading} if reading else {})}
-                model = learn(plan, held, ask, train, "all", seed, fresh(out / f"work-{name}-{seed}"), static)
+                if arm not in only:
+                    continue
+                note(f"{name}, seed {seed}")
+                started, loss = time.monotonic(), 0.0
+                if arm == "a":
+                    work = fresh(out / f"work-{name}-{seed}")
+                    model = learn(plan, held, pieces(train, 4), "all", seed, work, static)
+                else:
+                    kept = kept or Kept(model, train, out / "kept-train")
+                    model = equipped(plan, held, ARMS[arm], reading or "grid", seed, static)
+                    loss = learn_asking(plan, model, kept, seed)
                 spent = time.monotonic() - started
                 ways = {arm: False, "e": True} if arm == "d" else {arm: False}
-                answers = {way: asked(model, tests, shuffled=shuffled) for way, shuffled in ways.items()}
-                kept = {"answers": answers, "seconds": spent, "trained": sum(p.numel() for p in model.added().values())}
-                file.write_text(json.dumps(kept) + "\n", encoding="utf-8")
-            kept = json.loads(file.read_text(encoding="utf-8"))
-            for way, what in kept["answers"].items():
-                rows = [(w, s.meta["answers"], s.meta["kind"]) for w, s in zip(what["said"], tests, strict=True)]
-                hits = [exact(w, answers) for w, answers, _ in rows]
-                one = {**judged(rows, known, similarity), "hits": hits, "spread": what["spread"]}
-                one["seconds_per_100_steps"] = 100 * kept["seconds"] / plan.steps
+                found = {way: asked(plan, model, tests, seen, shuffled) for way, shuffled in ways.items()}
+                trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+                line = {"answers": found, "seconds": spent, "trained": trained, "loss": loss}
+                file.write_text(json.dumps(line) + "\n", encoding="utf-8")
+                if arm == "d" and seed == 0:
+                    save_file(model.asker.state_dict(), out / f"{name}-{seed}.safetensors")
+            line = json.loads(file.read_text(encoding="utf-8"))
+            for way, what in line["answers"].items():
+                rows = [(w, r.meta["answers"], r.meta["kind"]) for w, r in zip(what["said"], tests.rows, strict=True)]
+                hits = [exact(w, right) for w, right, _ in rows]
+                one = {**judged(rows, answers, similarity), "hits": hits, "spread": what["spread"]}
+                one["seconds_per_100_steps"] = 100 * line["seconds"] / plan.steps
+                note(f"{way} {reading} seed {seed}: {one['accuracy']:.3f}")
                 for place in READINGS if not reading else (reading,):  # (a) and (b) read nothing
                     results.setdefault(place, {}).setdefault(way, []).append(one)
     return results
@@ -240,15 +341,16 @@ def main(words: Sequence[str] | None = None) -> int:
     top.add_argument("--network", default="rvii", choices=("rvii", "linear"))
     top.add_argument("--static-tokens", type=int, default=4, help="width of the static path (default: %(default)s)")
     top.add_argument("--width", type=int, default=256, help="of the network (default: %(default)s)")
-    top.add_argument("--align-steps", type=int, default=500, help="caption steps before (default: %(default)s)")
-    top.add_argument("--steps", type=int, default=1500, help="steps of each arm (default: %(default)s)")
-    top.add_argument("--batch", type=int, default=8, help="pictures a step (default: %(default)s)")
-    top.add_argument("--pool", type=int, default=6000, help="training pictures (default: %(default)s)")
+    top.add_argument("--align-steps", type=int, default=300, help="caption steps before (default: %(default)s)")
+    top.add_argument("--steps", type=int, default=240, help="steps of each arm (default: %(default)s)")
+    top.add_argument("--batch", type=int, default=32, help="questions a step (default: %(default)s)")
+    top.add_argument("--pool", type=int, default=8000, help="training questions (default: %(default)s)")
     top.add_argument("--n", type=int, default=1000, help="held-out questions (default: %(default)s)")
     top.add_argument("--seeds", type=int, default=3, help="seeds (default: %(default)s)")
     top.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default: %(default)s)")
     top.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     top.add_argument("--out", default="runs/lmeye_arms", help="folder that keeps what is done (default: %(default)s)")
+    top.add_argument("--only", default="abcd", help="train only these arms now, and print nothing (default: all)")
     top.add_argument("--wordnet", metavar="FOLDER", help="WordNet's dict folder, for WUPS@0.9")
     top.add_argument("--results", metavar="FILE.md", help="write the table into this page, such as docs/results.md")
     top.add_argument("--json", metavar="FILE", help="write all figures to FILE")
@@ -267,7 +369,9 @@ def main(words: Sequence[str] | None = None) -> int:
         torch.set_num_threads(told.threads)
         similarity = WordNet(told.wordnet).similarity if told.wordnet else None
         plan = Plan(rate=told.rate, **{name: getattr(told, name) for name in names})
-        results = experiment(plan, Path(told.out), similarity)
+        results = experiment(plan, Path(told.out), similarity, told.only)
+        if set(told.only) < set("abcd"):
+            return 0
     except (ValueError, OSError) as error:
         print(f"lmeye_arms: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

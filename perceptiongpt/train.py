@@ -29,7 +29,7 @@ from perceptiongpt.core.objective import parts
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.feed import Batches, Fed, Picked, TrainError, feed, gallery, picks
-from perceptiongpt.model.adapt import choose_trainable, host_module, recompute, trainable_report
+from perceptiongpt.model.adapt import choose_trainable, host_module, plain_attention, recompute, trainable_report
 from perceptiongpt.model.align import Naming, naming_loss
 from perceptiongpt.model.folders import recover
 from perceptiongpt.model.perception import PerceptionModel
@@ -94,8 +94,9 @@ def train(
     progress = Progress(run, say, start) if engine.is_main_process else None
     now = start
     try:
-        while now.stage < len(run.stages):
-            now = _stage(run, now, model, samples, say, questions, engine, progress)
+        with plain_attention(model.host):
+            while now.stage < len(run.stages):
+                now = _stage(run, now, model, samples, say, questions, engine, progress)
     finally:
         if progress is not None:
             progress.close()
