@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,21 +26,24 @@ class Row:
     answer: list[int]
     question: str
     meta: dict[str, Any] = field(default_factory=dict)
+    request: Tensor | None = None  # [D]: the state at <ask>
 
 
 class Kept:
-    """Questions about pictures with what the frozen parts of `model` made of them. `model` has a static mapping."""
+    """Questions about pictures with what the frozen parts of `model` made of them: its host and its static mapping.
 
-    def __init__(self, model: Any, samples: Sequence[Any], folder: Path, size: int = 16) -> None:
+    The mean of the tower's layers is kept, too, as the static mapping learnt it.
+    """
+
+    def __init__(self, model: Any, samples: Sequence[Any], size: int = 16) -> None:
         from perceptiongpt.data.collate import collate
         from perceptiongpt.data.render import Renderer
         from perceptiongpt.data.sample import Sample
 
         renderer = Renderer(model.backbone.processor, **model.spelling())
-        folder.mkdir(parents=True, exist_ok=True)
         self.rows: list[Row] = []
-        self.layers: Tensor | None = None
         cells: list[Tensor] = []
+        maps: list[Tensor] = []
         picture = -1
         for start in range(0, len(samples), size):
             some = samples[start : start + size]
@@ -54,17 +56,14 @@ class Kept:
             with torch.inference_mode(), _autocast(model):
                 look = model.backbone.look(views.pixels)
                 seen = model.prepare(look, {})
-                if self.layers is None:
-                    shape = (len(samples), len(look.layers), *look.layers[0].shape[1:])
-                    self.layers = _file(folder / "layers.bin", shape, look.layers[0].dtype)
-                self.layers[start : start + len(some)] = torch.stack(look.layers, 1)
+                maps.append(model.asker.static.fusion(look.layers).to(look.cells.dtype))
                 cells.append((model.asker.static(look.layers) * model.asker.scale).float())
                 for first in range(0, len(asked), 2 * size):
                     part = asked[first : first + 2 * size]
                     batch = collate([s for _, s, _ in part], renderer, _Blind(model.backbone), _rng())
                     self._keep(model, batch, part, seen, picture + 1)
             picture += len(some)
-        self.cells = torch.cat(cells).clone()
+        self.cells, self.maps = torch.cat(cells).clone(), torch.cat(maps).clone()
 
     def _keep(self, model: Any, batch: Any, part: Sequence[Any], seen: Any, base: int) -> None:
         """The prompts of a batch up to `<ask>`, read once."""
@@ -94,21 +93,22 @@ class Kept:
 
     def sources(self, model: Any, pictures: Sequence[int]) -> Tensor | None:
         """What requests about these pictures look at [P, n, d]."""
-        from perceptiongpt.model.backbone import Look
-
         asker = model.asker
-        if asker.settings.arm == "constant" or self.layers is None:
+        if asker.settings.arm == "constant":
             return None
-        which = torch.as_tensor(pictures)
-        layers = tuple(self.layers[which].unbind(1)) if asker.fusion is not None else ()
-        static, asker.static = asker.static, None  # its tokens are kept
-        try:
-            return asker.look(Look((torch.zeros(0),), self.cells[which], layers))[1]
-        finally:
-            asker.static = static
+        source = self.maps if asker.fusion is not None else self.cells.permute(0, 2, 3, 1)
+        return asker.network.prepare(source[torch.as_tensor(pictures)].float())
 
     def opened(self, model: Any, rows: Sequence[Row], seed: int | None = None) -> tuple[Any, ...]:
         """The cache, mask [B, T + 1] and next places [B, 1] after `<ask>`, the replies, and where each looked."""
+        request, cache, mask, following = self._asking(model, rows)
+        pictures = sorted({r.picture for r in rows})
+        which = torch.tensor([pictures.index(r.picture) for r in rows])
+        replies, looked = model.asker.reply(request, self.sources(model, pictures), which, seed)
+        return cache, mask, following, replies, looked
+
+    def _asking(self, model: Any, rows: Sequence[Row]) -> tuple[Any, ...]:
+        """The states at `<ask>` [B, D]; the cache, mask [B, T + 1] and next places [B, 1] after it."""
         backbone = model.backbone
         lengths = torch.tensor([r.past.shape[3] for r in rows])
         longest = int(lengths.max())
@@ -119,10 +119,21 @@ class Kept:
         mask = (torch.arange(longest + 1) >= longest - lengths[:, None]).long()
         ask = model.asker.ask.to(backbone.dtype).expand(len(rows), 1, -1)
         states, _ = backbone.states(ask, mask, lengths[:, None], cache)
+        return states[:, -1], cache, mask, lengths[:, None] + 1
+
+    @torch.inference_mode()
+    def ask(self, model: Any, size: int = 64) -> None:
+        """Keep the state at `<ask>` of every row, as it is while the vector of `<ask>` stays what it is."""
+        states = [self._asking(model, self.rows[i : i + size])[0] for i in range(0, len(self.rows), size)]
+        for row, state in zip(self.rows, torch.cat(states).float().clone(), strict=True):
+            row.request = state
+
+    def replies(self, model: Any, rows: Sequence[Row], seed: int | None = None) -> Tensor:
+        """What the network says to kept requests [N, K, D], the language model not asked."""
         pictures = sorted({r.picture for r in rows})
         which = torch.tensor([pictures.index(r.picture) for r in rows])
-        replies, looked = model.asker.reply(states[:, -1], self.sources(model, pictures), which, seed)
-        return cache, mask, lengths[:, None] + 1, replies, looked
+        requests = torch.stack([r.request for r in rows if r.request is not None])
+        return model.asker.reply(requests, self.sources(model, pictures), which, seed)[0]
 
     def loss(self, model: Any, rows: Sequence[Row], seed: int) -> Tensor:
         """Cross-entropy of the answers' tokens, given the replies."""
@@ -180,12 +191,6 @@ def _questions(sample: Any) -> list[tuple[int, str, list[str]]]:
     taught = [[turn.text] for turn in sample.turns[1::2]]
     right = sample.meta.get("right", taught)
     return [(2 * k, kind, right[k]) for k, kind in enumerate(sample.meta["kinds"])]
-
-
-def _file(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """A tensor on disk, mapped: the system may let go of its pages."""
-    size = int(np.prod(shape))
-    return torch.from_file(str(path), shared=True, size=size, dtype=dtype).view(shape)
 
 
 def _autocast(model: Any, on: bool = True) -> Any:

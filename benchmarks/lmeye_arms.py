@@ -225,7 +225,7 @@ def experiment(plan: Plan, out: Path, similarity: Any, only: str) -> dict[str, A
         save_file(model.asker.static.state_dict(), aligned)
     static = load_file(aligned)
     model = equipped(plan, held, "constant", "grid", 0, static)
-    tests = Kept(model, seen, out / "kept-val")
+    tests = Kept(model, seen)
     kept: Any = None
     answers = [t.text for s in train for t in s.turns if t.role == "assistant"]
     results: dict[str, Any] = {}
@@ -242,7 +242,7 @@ def experiment(plan: Plan, out: Path, similarity: Any, only: str) -> dict[str, A
                     work = fresh(out / f"work-{name}-{seed}")
                     model = learn(plan, held, pieces(train, 4), "all", seed, work, static)
                 else:
-                    kept = kept or Kept(model, train, out / "kept-train")
+                    kept = kept or Kept(model, train)
                     model = equipped(plan, held, ARMS[arm], reading or "grid", seed, static)
                     loss = learn_asking(plan, model, kept, seed)
                 spent = time.monotonic() - started
