@@ -122,7 +122,7 @@ def asked(model: Any, tests: list[Any], size: int = 32, shuffled: bool = False) 
 def experiment(plan: Plan, out: Path, similarity: Any) -> dict[str, Any]:
     """All arms, readings and seeds; what a file in `out` tells already is not run again."""
     from perceptiongpt.hosts import open_host
-    from perceptiongpt.vqa_metrics import exact, judged
+    from perceptiongpt.metrics.short import exact, judged
 
     out.mkdir(parents=True, exist_ok=True)
     told = out / "plan.json"

@@ -1,4 +1,4 @@
-"""Answers in words: VQAv2, POPE, MMBench's CircularEval, SEED-Bench. WUPS isn't here."""
+"""Answers in words: VQAv2, POPE, MMBench's CircularEval, SEED-Bench. Exact match and WUPS: short.py."""
 
 from __future__ import annotations
 
@@ -38,10 +38,14 @@ def vqa_accuracy(said: Sequence[str], people: Sequence[Sequence[str]]) -> dict[s
     """VQAv2 accuracy (Antol et al., 2015; Goyal et al., 2017): `accuracy`, and `n`.
 
     For each of the people's answers (ten, as a rule): min(1, how many *others* say the same / 3); the mean of those.
-    Normalised as `normalised` does where the people don't agree, as the official evaluation does.
+    Normalised as `normalised` does where the people don't agree, as the official evaluation does. Where one answer is
+    all there is (GQA, DAQUAR): 1 if it is said, else 0.
     """
     rows = []
     for answer, given in zip(said, people, strict=True):
+        if len(given) == 1:
+            rows.append(float(bool(answer.strip()) and normalised(answer) == normalised(given[0])))
+            continue
         alike = len(set(given)) == 1
         answers = [g.strip() if alike else normalised(g) for g in given]
         own = answer.strip() if alike else normalised(answer)
