@@ -57,6 +57,8 @@ def earned(question: Question, said: Said, similarity: Similarity | None = None)
 
 def captions_earned(pairs: Sequence[Pair]) -> list[Credits]:
     """The credits of captions, which depend on what people said of all of them; CIDEr's reach to 10."""
+    if not pairs:
+        return []
     said, people = [s.text for _, s in pairs], [q.answers for q, _ in pairs]
     found = {"captions.cider": cider(said, people), "captions.meteor": meteor(said, people)}
     return [{k: v[i] for k, v in found.items() if v is not None} for i in range(len(pairs))]

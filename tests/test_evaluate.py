@@ -101,7 +101,7 @@ def test_the_truth_scores_one_everywhere() -> None:
     assert result["gres"] == {"giou": 1.0, "ciou": 1.0, "n": 6}
     assert result["grec"] == {"pr": 1.0, "n": 6}
     assert result["presence"] == {"mcc": 1.0, "cgf1": 1.0}
-    assert result["counts"] == {"expressions": 6, "single": 3, "group": 1, "none": 2, "pictures": 2}
+    assert result["counts"] == {"expressions": 6, "single": 3, "group": 1, "none": 2, "words": 0, "pictures": 2}
     assert result["by_kind"]["place"] == {"acc50": 1.0, "miou": 1.0, "n": 2}
     assert result["by_size"] == {"small": {"acc50": 1.0, "miou": 1.0, "n": 3}}
     assert result["intervals"]["rec.acc50"] == [1.0, 1.0]
