@@ -139,7 +139,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _ours(row: Mapping[str, Any], key: str, path: Path) -> Said:
     try:
         return said_of(row)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{path}: the answer to {key} is none ({error}); wanted lines as `evaluate` writes") from error
 
 
@@ -158,7 +158,7 @@ def _coco(path: Path, questions: Sequence[Question]) -> dict[str, Said]:
             key = next((name for name in names if name in known), None)
             if key is not None:
                 by_question[key].append(_coco_region(row, sizes[key]))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: row {number} is no COCO result ({error}); mend it") from error
     return {key: Said("", tuple(sorted(found, key=lambda r: -(r.score or 0.0)))) for key, found in by_question.items()}
 
@@ -194,7 +194,7 @@ def coco_columns(path: str | Path) -> Things:
         xywh = np.asarray([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
         image, category = (np.asarray([row[k] for row in rows]) for k in ("image_id", "category_id"))
         scores = np.asarray([row["score"] for row in rows], np.float64)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: not every row has image_id, category_id, bbox and score ({error})") from error
     return Things(image, category, np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1), scores=scores)
 

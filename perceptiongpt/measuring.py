@@ -46,15 +46,13 @@ def evaluate(told: Namespace) -> None:
 
 def score(told: Namespace) -> None:
     """score PREDICTIONS: judge answers that some program gave, ours or another's."""
-    from itertools import islice
-
     from perceptiongpt.foreign import read_predictions, truth
     from perceptiongpt.judging import measured
     from perceptiongpt.questions import questions_of
 
     target, similarity = writable(told.json) if told.json else None, _similarity(told.wordnet)
     asked, data = questions_of(told.data)
-    questions = list(islice((q for one in asked for q in one.questions), told.n))
+    questions = _first(asked, told.n)
     if told.predictions == told.data:
         pairs, reading = truth(questions)
     else:
@@ -69,8 +67,6 @@ def score(told: Namespace) -> None:
 
 def compare(told: Namespace) -> None:
     """compare A B: the second's numbers minus the first's over the questions that both answered."""
-    from itertools import islice
-
     from perceptiongpt.compare import compared, comparison_page, comparison_table
     from perceptiongpt.foreign import read_predictions
     from perceptiongpt.judging import measured
@@ -79,7 +75,7 @@ def compare(told: Namespace) -> None:
 
     target, similarity = writable(told.json) if told.json else None, _similarity(told.wordnet)
     page = writable(told.output) if told.output else None
-    questions = list(islice((q for one in questions_of(told.data)[0] for q in one.questions), told.n))
+    questions = _first(questions_of(told.data)[0], told.n)
     first, second = (
         measured(read_predictions(file, questions, told.format, told.coordinates)[0], similarity)
         for file in (told.first, told.second)
@@ -91,6 +87,15 @@ def compare(told: Namespace) -> None:
         html = comparison_page(result, first, second, questions_of(told.data)[0], (told.first, told.second))
         write_whole(page, lambda file: file.write(html.encode()))
     print(comparison_table(result, (told.first, told.second)))
+
+
+def _first(asked: Any, n: int) -> list[Any]:
+    from itertools import islice
+
+    questions = list(islice((q for one in asked for q in one.questions), n))
+    if not questions:
+        raise ValueError("the data hold no questions, so nothing can be judged; give data with at least one")
+    return questions
 
 
 def _similarity(wordnet: str | None) -> Any:
@@ -118,13 +123,15 @@ def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
     """Where a run's answers are kept; refused where another run's are."""
     import json
 
+    from perceptiongpt.data.files import read_json
+
     name = re.sub(r"[^\w.-]+", "-", f"{run['model']}-{run['model_sha256'][:8]}-{run['data']}")
     folder = Path(out).expanduser() if out else Path("runs/evaluate") / name
     folder.mkdir(parents=True, exist_ok=True)
     card = folder / "run.json"
     same = {k: v for k, v in run.items() if k not in ("batch", "device", "model")}
     if card.is_file():
-        before = json.loads(card.read_text(encoding="utf-8"))
+        before = read_json(card, "another folder with --out")
         other = [k for k in same if not isinstance(before, dict) or before.get(k) != same[k]]
         if other:
             raise ValueError(f"{folder} holds answers of a run with another {other[0]}; name another with --out")

@@ -16,6 +16,7 @@ from perceptiongpt.core.masks import encode_rle
 from perceptiongpt.core.packed import Packed, pack, packed_of
 from perceptiongpt.data import flickr, worded
 from perceptiongpt.data.dialogues import visible
+from perceptiongpt.data.files import reading
 from perceptiongpt.data.objects import ObjectLibrary
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.question import Asked, Question
@@ -105,8 +106,9 @@ def folder_questions(scenes: Scenes) -> Iterator[Asked]:
         found = []
         size = open_picture(image).size
         for row in rows:
-            regions = zip(row["boxes"], row["masks"], strict=True)
-            targets = tuple(packed_of({"box": box, "mask": rle}) for box, rle in regions)
+            with reading(scenes.folder / "expressions.jsonl", "a folder that `data scenes` wrote"):
+                regions = zip(row["boxes"], row["masks"], strict=True)
+                targets = tuple(packed_of({"box": box, "mask": rle}) for box, rle in regions)
             found.append(Question(row["id"], row["phrase"], row["kind"], targets, size))
         yield Asked(image, tuple(found))
 

@@ -61,6 +61,7 @@ ARROWS: dict[str, set[str]] = {
         "answers",
         "card",
         "compare",
+        "data",
         "ends",
         "evaluate",
         "foreign",
