@@ -28,8 +28,8 @@ def evaluate(told: Namespace) -> None:
     model, n = (None if told.model == "default" else told.model), 24 if told.quick else told.n
     with redirect_stdout(sys.stderr):
         eye = open_eye(model, told)
-        asked = _fit(eye, asked)
-        run = run_card(eye, data, told.max_new_tokens, told.batch)
+        asked, words = _fit(eye, asked)
+        run = run_card(eye, data, told.max_new_tokens, told.batch, words)
         folder = _run_folder(told.out, run)
         ask = None
         if told.workers > 1:
@@ -105,8 +105,8 @@ def _similarity(wordnet: str | None) -> Any:
     return WordNet(wordnet).similarity if wordnet else None
 
 
-def _fit(eye: Any, asked: Any) -> Any:
-    """The questions again; ValueError where they want regions and the model only asks and answers in words."""
+def _fit(eye: Any, asked: Any) -> tuple[Any, bool]:
+    """The questions again, and whether they want words; ValueError where a model that only asks can't answer them."""
     from itertools import chain
 
     first: list[Any] = []
@@ -114,9 +114,10 @@ def _fit(eye: Any, asked: Any) -> Any:
         first.append(one)
         if one.questions:
             break
-    if not eye.model.settings.points and any(q.points or q.shown for one in first for q in one.questions):
+    questions = [q for one in first for q in one.questions]
+    if not eye.model.settings.points and any(q.points or q.shown for q in questions):
         raise ValueError(f"{eye.name} only answers in words; evaluate it on questions, such as --data questions:test")
-    return chain(first, asked)
+    return chain(first, asked), not any(q.points for q in questions)
 
 
 def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
