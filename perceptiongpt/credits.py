@@ -13,7 +13,7 @@ import numpy as np
 
 from perceptiongpt.answers import Said
 from perceptiongpt.data.vqa import LETTERS
-from perceptiongpt.metrics.answers import chosen_option, pope, vqa_accuracy, yes_or_no
+from perceptiongpt.metrics.answers import chosen_option, circular, pope, vqa_accuracy, yes_or_no
 from perceptiongpt.metrics.captions import cider, meteor
 from perceptiongpt.metrics.phrases import phrase_recall
 from perceptiongpt.metrics.short import Similarity, exact, majority, wups
@@ -115,7 +115,7 @@ def ratios(rows: Sequence[Any]) -> dict[str, Ratio]:
             rotated.setdefault(row.question.whole, []).append(row)
     whole = [group for group in rotated.values() if len(group) == len(group[0].question.choices)]  # --n may cut one off
     if whole:
-        all_right = [float(all(r.credits["choice.accuracy"] for r in group)) for group in whole]
+        all_right = [float(circular([r.credits["choice.accuracy"] == 1 for r in group])) for group in whole]
         found["choice.circular"] = ([group[0] for group in whole], all_right, None)
     return found
 

@@ -158,7 +158,8 @@ def _numbers(result: Mapping[str, Any]) -> str:
             row = [f"{part}.{field}", _plain(value), "" if bounds is None else f"{bounds[0]:.3f} – {bounds[1]:.3f}"]
             found.append([*row, _plain(forced[part].get(field))] if forced.get(part) else row)
         head = ["", "free", "95 %", "told"] if forced.get(part) else []
-        made += [f"<div class=card>{_table(found, head)}</div>"] if found else []
+        anything = any(row[1] not in ("–", "0") for row in found)
+        made += [f"<div class=card>{_table(found, head)}</div>"] if anything else []
     note = "<p class=lead>“told”: teacher-forced, the true words and regions known beforehand; no user's case.</p>"
     return f"{note if forced else ''}<div class=charts>{''.join(made)}</div>"
 

@@ -5,12 +5,9 @@ import math
 import pytest
 
 from perceptiongpt.metrics.answers import (
-    choice_accuracy,
     chosen_option,
-    circular,
     normalised,
     pope,
-    rotations,
     vqa_accuracy,
     yes_or_no,
 )
@@ -76,18 +73,6 @@ OPTIONS = {"A": "a cat", "B": "a dog", "C": "two dogs"}
 )
 def test_the_option_that_an_answer_means(said: str, letter: str | None) -> None:
     assert chosen_option(said, OPTIONS) == letter
-
-
-def test_circular_evaluation_wants_every_rotation_right():
-    assert rotations(["x", "y", "z"]) == [["x", "y", "z"], ["y", "z", "x"], ["z", "x", "y"]]
-    got = circular(["q1", "q1", "q1", "q2", "q2"], [True, True, False, True, True])
-    assert got == {"circular": 1 / 2, "vanilla": 4 / 5, "n": 2, "rows": 5}
-
-
-def test_seed_accuracy_by_letter_and_by_kind():
-    got = choice_accuracy(["A", None, "C", "D"], ["A", "B", "C", "C"], by=["scene", "scene", "count", "count"])
-    assert (got["accuracy"], got["invalid"]) == (0.5, 0.25)
-    assert got["by"] == {"count": 0.5, "scene": 0.5}
 
 
 def test_cider_on_rows_worked_by_hand():
