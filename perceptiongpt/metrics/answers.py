@@ -97,7 +97,7 @@ def chosen_option(answer: str, options: Mapping[str, str]) -> str | None:
 
 
 def circular(right: Sequence[bool]) -> bool:
-    """MMBench's CircularEval (Liu et al., 2023): a question is right if it is so under every rotation of its options."""
+    """MMBench's CircularEval (Liu et al., 2023): right is what is right under every rotation of the options."""
     return all(right)
 
 
