@@ -208,7 +208,7 @@ def experiment(plan: Plan, out: Path, similarity: Any, only: str) -> dict[str, A
     from safetensors.torch import load_file, save_file
 
     from perceptiongpt.hosts import open_host
-    from perceptiongpt.vqa_metrics import exact, judged
+    from perceptiongpt.metrics.short import exact, judged
 
     out.mkdir(parents=True, exist_ok=True)
     told = out / "plan.json"

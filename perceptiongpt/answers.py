@@ -55,7 +55,7 @@ class AnswerFile:
             for where, row in read_rows(path):
                 try:
                     self._keep(row)
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                     raise ValueError(f"{where}: no answer of ours ({error}); name another folder") from error
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:

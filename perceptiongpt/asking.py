@@ -19,15 +19,15 @@ _CLOSING = ".?!"
 Shown = Region | Sequence[Region] | None
 
 
-def checked_words(text: str, what: str) -> str:
+def checked_words(text: str, what: str, limit: int = WORDS_LIMIT) -> str:
     """A person's words on one line; ValueError for none, for too many and for what is no text."""
     if not isinstance(text, str):
         raise ValueError(f"the {what} is a {type(text).__name__}; wanted text")
     line = " ".join(text.split())
     if not line:
         raise ValueError(f"the {what} is empty; say something, such as 'the red mug'")
-    if len(line) > WORDS_LIMIT:
-        raise ValueError(f"the {what} has {len(line)} characters; at most {WORDS_LIMIT} are read, shorten it")
+    if len(line) > limit:
+        raise ValueError(f"the {what} has {len(line)} characters; at most {limit} are read, shorten it")
     try:
         line.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -55,9 +55,9 @@ def checked_region(region: Region, size_wh: tuple[int, int]) -> Region:
     return replace(region, box=box)
 
 
-def question_turn(text: str, shown: Shown, size_wh: tuple[int, int]) -> Turn:
+def question_turn(text: str, shown: Shown, size_wh: tuple[int, int], limit: int = WORDS_LIMIT) -> Turn:
     """A question as a turn: shown regions stand where it says {0}, {1} …, else before its closing mark."""
-    words = checked_words(text, "question")
+    words = checked_words(text, "question", limit)
     given = () if shown is None else (shown,) if isinstance(shown, Region) else tuple(shown)
     regions = tuple(checked_region(r, size_wh) for r in given)
     if regions and [int(n) for n in PLACE.findall(words)] == list(range(len(regions))):

@@ -25,17 +25,21 @@ SCORING = {
     "thresholds": "IoU at or above; an answer without a region, or unreadable, counts as wrong",
     "intervals": f"{LEVEL:.0%}, {RESAMPLES} bootstrap resamples of whole pictures",
 }
+IN_WORDS = {
+    "answers_scored": "the words that were said, whole",
+    "words": "normalised as VQA does; of a choice a letter that stands alone, else the only option it names",
+}
 
 
-def run_card(eye: Any, data: str, max_new_tokens: int, batch: int) -> dict[str, Any]:
-    """What answers depend on, known before the first is asked."""
+def run_card(eye: Any, data: str, max_new_tokens: int, batch: int, words: bool = False) -> dict[str, Any]:
+    """What answers depend on, known before the first is asked; `words`: the questions want words, not regions."""
     backbone = eye.model.backbone
     return {
         "answers": "generated freely, greedy",
         "model": eye.name,
         "model_sha256": model_hash(eye.model),
         "data": data,
-        "template": phrases.ask_region("PHRASE"),
+        "template": "the question as it stands" if words else phrases.ask_region("PHRASE"),
         "max_new_tokens": max_new_tokens,
         "batch": batch,
         "dtype": str(backbone.dtype).removeprefix("torch."),
@@ -49,6 +53,7 @@ def protocol(run: dict[str, Any], pairs: Iterable[Judged], seed: int) -> dict[st
     return {
         **run,
         **SCORING,
+        **(IN_WORDS if pairs and not pairs[0].question.points else {}),
         "n": len(pairs),
         "seed": seed,
         "data_sha256": data_hash(pairs),

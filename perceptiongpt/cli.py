@@ -203,13 +203,14 @@ def _looking(verbs: argparse._SubParsersAction, verb: str, what: str) -> argpars
 
 
 def _truth(one: argparse.ArgumentParser) -> None:
-    sources = "scenes:SPLIT[:SEED], coco:FILE:PART (train, val, all) or a folder of `data scenes`"
+    sources = "scenes:SPLIT[:SEED], questions:SPLIT, FORMAT:PATH:PART, vqa:FORMAT:FILE … (docs/evaluation.md)"
     one.add_argument("--data", default="scenes:test", help=f"{sources} (default: %(default)s)")
+    one.add_argument("--wordnet", metavar="FOLDER", help="WordNet's dict folder, for WUPS")
     one.add_argument("--n", type=_count, default=500, help="expressions to ask (default: %(default)s)")
 
 
 def _notation(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--format", help="ours, coco, qwen, florence, paligemma, shikra (default: as the file looks)")
+    one.add_argument("--format", help="ours, coco, qwen, florence, paligemma, shikra, words (default: as it looks)")
     one.add_argument(
         "--coordinates",
         help="pixels, resized, square, 0-1, 0-1000, 0-999, 1000-bins, 1024-bins (default: as usual)",

@@ -22,6 +22,7 @@ from perceptiongpt.questions import Asked, Question
 WINDOW = 16  # pictures that are held, encoded, at a time
 # An answer repeats its phrase and costs a token an object: 48 say eleven words and over thirty objects.
 MAX_NEW_TOKENS = 48
+LONGEST = 20_000  # characters of a question in a data set; a person's are fewer
 
 Open = list[Asked]  # a window of pictures with the questions that aren't answered yet
 Rows = list[dict[str, Any]]
@@ -104,12 +105,21 @@ def here(eye: Any, windows: Iterable[Open], batch: int, max_new_tokens: int) -> 
     for window in windows:
         seen = eye.look([one.picture for one in window])
         todo = [(row, q) for row, one in enumerate(window) for q in one.questions]
-        todo.sort(key=lambda pair: len(pair[1].phrase))  # stable: the same batches every time
-        for start in range(0, len(todo), batch):
-            part = todo[start : start + batch]
-            asking = seen.pick([row for row, _ in part])
-            answers = asking.segment([q.phrase for _, q in part], max_new_tokens=max_new_tokens)
-            yield [answer_row(q.id, q.phrase, a) for (_, q), a in zip(part, answers, strict=True)]
+        for points in (True, False):
+            alike = [pair for pair in todo if pair[1].points is points]
+            alike.sort(key=lambda pair: len(pair[1].phrase))  # stable: the same batches every time
+            for start in range(0, len(alike), batch):
+                part = alike[start : start + batch]
+                answers = _answers(seen.pick([row for row, _ in part]), [q for _, q in part], points, max_new_tokens)
+                yield [answer_row(q.id, q.phrase, a) for (_, q), a in zip(part, answers, strict=True)]
+
+
+def _answers(asking: Any, questions: Sequence[Question], points: bool, max_new_tokens: int) -> Any:
+    words = [q.phrase for q in questions]
+    if points:
+        return asking.segment(words, max_new_tokens=max_new_tokens)
+    shown = [q.shown and q.shown.region() for q in questions]
+    return asking.ask(words, shown, LONGEST, max_new_tokens=max_new_tokens)
 
 
 class Workers:

@@ -6,9 +6,8 @@ form is an error. Notations: docs/evaluation.md. Knows no models and judges noth
 
 from __future__ import annotations
 
-import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from perceptiongpt.answers import Said, said_of
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.masks import checked_rle
 from perceptiongpt.core.packed import Packed
+from perceptiongpt.data.files import read_json
 from perceptiongpt.data.jsonl import read_rows
 from perceptiongpt.judging import Judged
 from perceptiongpt.metrics.detection import Things
@@ -27,7 +27,7 @@ from perceptiongpt.questions import Question
 FILE_LIMIT = 4_000_000_000  # bytes
 TEXT_LIMIT = 100_000  # characters of one answer that are read
 MOST_REGIONS = 1000  # of one answer
-FORMATS = ("ours", "coco", "qwen", "florence", "paligemma", "shikra", "truth")
+FORMATS = ("ours", "coco", "qwen", "florence", "paligemma", "shikra", "words")
 # What a notation's numbers are: pixels of the picture; pixels of the picture as the model was shown it (`input_size`,
 # [width, height], in each line); a share of width and height in so many steps; the same of the square that the picture
 # was padded to, in its middle.
@@ -69,6 +69,12 @@ def read_predictions(
     }
 
 
+def truth(questions: Sequence[Question]) -> tuple[list[Judged], dict[str, Any]]:
+    """The truth as the answers: all regions that are meant, or the answer that most people gave."""
+    said = [Said(Counter(q.answers).most_common(1)[0][0] if q.answers else "", q.targets) for q in questions]
+    return [Judged(q, s) for q, s in zip(questions, said, strict=True)], {"form": "truth"}
+
+
 def _found(
     path: Path, form: str | None, coordinates: str | None, questions: Sequence[Question]
 ) -> tuple[Mapping[str, Said], str, str]:
@@ -86,11 +92,17 @@ def _found(
         raise FileNotFoundError(f"{path} is not there; give a file of predictions or a folder of data")
     if path.stat().st_size > FILE_LIMIT:
         raise ValueError(f"{path} is larger than {FILE_LIMIT} bytes; split it")
+    if questions and not questions[0].points:
+        if form not in (None, "ours", "words"):
+            raise ValueError(f"format {form} came for questions whose answers are words; leave --format out")
+        return _in_words(path), "words", "none"
     form = form or _guessed(path)
+    if form == "words":
+        raise ValueError("format words came for questions that want regions; wanted one that holds boxes or masks")
     if form == "coco":
         return _coco(path, questions), form, "pixels, x y width height"
     rows = dict(_rows(path))
-    if form in ("ours", "truth"):
+    if form == "ours":
         return {key: _ours(row, key, path) for key, row in rows.items()}, "ours", "pixels"
     unit = coordinates or USUAL[form]
     read = {"qwen": _qwen, "florence": _tokens, "paligemma": _tokens, "shikra": _shikra}[form]
@@ -127,7 +139,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _ours(row: Mapping[str, Any], key: str, path: Path) -> Said:
     try:
         return said_of(row)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{path}: the answer to {key} is none ({error}); wanted lines as `evaluate` writes") from error
 
 
@@ -136,7 +148,7 @@ def _coco(path: Path, questions: Sequence[Question]) -> dict[str, Said]:
 
     A question's id is PICTURE-CATEGORY or PICTURE-NUMBER; the best scores come first.
     """
-    rows = _coco_rows(path)
+    rows = _list_of(path)
     known = {q.id for q in questions}
     sizes = {q.id: q.size_wh for q in questions}
     by_question: dict[str, list[Packed]] = defaultdict(list)
@@ -146,30 +158,43 @@ def _coco(path: Path, questions: Sequence[Question]) -> dict[str, Said]:
             key = next((name for name in names if name in known), None)
             if key is not None:
                 by_question[key].append(_coco_region(row, sizes[key]))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: row {number} is no COCO result ({error}); mend it") from error
     return {key: Said("", tuple(sorted(found, key=lambda r: -(r.score or 0.0)))) for key, found in by_question.items()}
 
 
-def _coco_rows(path: Path) -> list[Any]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); give a COCO results file") from error
+def _list_of(path: Path) -> list[Any]:
+    rows = read_json(path, "a results file, a list of objects")
     if not isinstance(rows, list):
-        raise ValueError(f"{path} is no list; give a COCO results file, a list of objects")
+        raise ValueError(f"{path} is no list; give a results file, a list of objects")
     return rows
+
+
+def _in_words(path: Path) -> dict[str, Said]:
+    """Answers in words: a line each, or VQA's results, one list; `id` or `question_id`, `text` or `answer`."""
+    with path.open("rb") as file:
+        listed = file.read(1024).lstrip().startswith(b"[")
+    rows = ((f"{path.name}: row {i}", r) for i, r in enumerate(_list_of(path))) if listed else read_rows(path)
+    found = {}
+    for where, row in rows:
+        key = row.get("id", row.get("question_id")) if isinstance(row, dict) else None
+        if not isinstance(key, (str, int)):
+            raise ValueError(f"{where} has no id; wanted the question's id, or question_id, in each; add it")
+        text = next((row[k] for k in ("text", "answer", "response") if k in row), None)
+        sound = isinstance(text, str) and len(text) <= TEXT_LIMIT
+        found[str(key)] = Said(str(text) if sound else "", (), readable=sound)
+    return found
 
 
 def coco_columns(path: str | Path) -> Things:
     """A COCO results file of boxes as columns, for `average_precision`. Raises ValueError for another form."""
     path = Path(path)
-    rows = _coco_rows(path)
+    rows = _list_of(path)
     try:
         xywh = np.asarray([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
         image, category = (np.asarray([row[k] for row in rows]) for k in ("image_id", "category_id"))
         scores = np.asarray([row["score"] for row in rows], np.float64)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: not every row has image_id, category_id, bbox and score ({error})") from error
     return Things(image, category, np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1), scores=scores)
 

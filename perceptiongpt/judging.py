@@ -6,11 +6,12 @@ Knows which metric applies to which question. Knows no definitions (metrics/), n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from perceptiongpt import credits
 from perceptiongpt.answers import Said
 from perceptiongpt.core.packed import Packed, overlap, union
 from perceptiongpt.metrics import referring, several
@@ -18,6 +19,7 @@ from perceptiongpt.metrics.bootstrap import interval
 from perceptiongpt.metrics.calibration import calibration
 from perceptiongpt.metrics.detection import Things, average_precision
 from perceptiongpt.metrics.overlaps import region_ious
+from perceptiongpt.metrics.short import Similarity
 from perceptiongpt.questions import Question
 
 SIZES = (("small", 32.0**2), ("medium", 96.0**2), ("large", float("inf")))  # of the thing, in pixels, as COCO says
@@ -42,15 +44,21 @@ class Measure:
     hits: int  # boxes found, the best first
     hungarian: np.ndarray
     found: bool
+    credits: credits.Credits = field(default_factory=dict)  # of words and ranked boxes, by the names of their metrics
 
     @property
     def question(self) -> Question:
         return self.pair.question
 
     @property
+    def part(self) -> str | None:
+        """Which of `credits.PARTS` it belongs to."""
+        return next(iter(self.credits), "").partition(".")[0] or None
+
+    @property
     def cluster(self) -> str:
-        """The picture: ids are PICTURE-NUMBER."""
-        return self.question.id.rpartition("-")[0]
+        """The picture: ids are PICTURE-NUMBER where it isn't named."""
+        return self.question.picture or self.question.id.rpartition("-")[0]
 
     @property
     def mask_iou(self) -> float | None:
@@ -59,8 +67,19 @@ class Measure:
         return self.mask[0] / self.mask[1] if self.mask[1] else 1.0
 
 
-def measure(pair: Judged) -> Measure:
-    """Compare one answer with its truth. Raises ValueError for masks of another size than the picture's."""
+def measured(pairs: Iterable[Judged], similarity: Similarity | None = None) -> list[Measure]:
+    """Every answer compared with its truth; `similarity` of nouns is for WUPS. Raises ValueError as `measure` does."""
+    rows = [measure(pair, similarity) for pair in pairs]
+    captions = [i for i, row in enumerate(rows) if row.question.judge == "captions"]
+    earned = credits.captions_earned([(rows[i].question, rows[i].pair.said) for i in captions])
+    for i, found in zip(captions, earned, strict=True):
+        rows[i] = replace(rows[i], credits=found)
+    return rows
+
+
+def measure(pair: Judged, similarity: Similarity | None = None) -> Measure:
+    """Compare one answer with its truth; captions need `measured`. ValueError for masks of another size than the
+    picture's."""
     question, said = pair.question, pair.said.regions
     true = question.targets
     single = len(true) == 1 and question.kind != "group"
@@ -74,6 +93,7 @@ def measure(pair: Judged) -> Measure:
         hits=several.greedy_hits(ious),
         hungarian=several.hungarian_hits(ious) if ious.size else np.zeros(len(several.F1_THRESHOLDS), int),
         found=any(r.holds_something for r in said),
+        credits=credits.earned(question, pair.said, similarity),
     )
 
 
@@ -96,34 +116,51 @@ def _merged(said: Sequence[Packed], true: Sequence[Packed]) -> tuple[int, int, i
 
 def judged(rows: Sequence[Measure], seed: int = 0) -> dict[str, Any]:
     """The numbers of measured answers (docs/evaluation.md names the keys); null where there was nothing to judge."""
-    rec_rows = [r for r in rows if r.iou is not None]
-    groups = [r for r in rows if len(r.question.targets) > 1 or (r.question.kind == "group" and r.question.targets)]
-    none = [r for r in rows if not r.question.targets]
-    told = several.rejection([r.found for r in rows], [bool(r.question.targets) for r in rows])
     values = {
+        **_regions([r for r in rows if r.question.points]),
+        **credits.parts(rows),
+        "intervals": _intervals(rows, seed),
+        "unreadable": sum(not r.pair.said.readable for r in rows),
+        "counts": _counts(rows),
+    }
+    return _rounded(values)
+
+
+def _regions(rows: Sequence[Measure]) -> dict[str, Any]:
+    """What is judged of questions that want regions."""
+    rec_rows = [r for r in rows if r.iou is not None]
+    groups = _groups(rows)
+    return {
         **_single(rows),
-        "rejection": told,
+        "rejection": several.rejection([r.found for r in rows], [bool(r.question.targets) for r in rows]),
         "group": {"f1": _mean([_group_f1(r) for r in groups]), "n": len(groups)},
         "gres": _gres(rows),
-        "grec": several.grec([r.hits for r in rows], _said(rows), _true(rows)),
+        "grec": several.grec([r.hits for r in rows], _said(rows), _true(rows)) if rows else None,
         "detection": _detection(rows),
-        "presence": _presence(rows),
+        "presence": _presence(rows) if rows else None,
         "calibration": calibration(*_certainty(rec_rows)),
         "by_kind": _by(rows, lambda r: r.question.kind),
         "by_size": _by(rows, lambda r: _size(r.question.targets[0])),
         "by_distractors": _by(rows, lambda r: _distractors(r.question.distractors)),
         "by_category": _by(rows, lambda r: r.question.category),
-        "intervals": _intervals(rows, seed),
-        "unreadable": sum(not r.pair.said.readable for r in rows),
-        "counts": {
-            "expressions": len(rows),
-            "single": len(rows) - len(groups) - len(none),
-            "group": len(groups),
-            "none": len(none),
-            "pictures": len({r.cluster for r in rows}),
-        },
     }
-    return _rounded(values)
+
+
+def _groups(rows: Sequence[Measure]) -> list[Measure]:
+    return [r for r in rows if len(r.question.targets) > 1 or (r.question.kind == "group" and r.question.targets)]
+
+
+def _counts(rows: Sequence[Measure]) -> dict[str, int]:
+    words = sum(not r.question.points for r in rows)
+    groups, none = len(_groups(rows)), sum(r.question.points and not r.question.targets for r in rows)
+    return {
+        "expressions": len(rows),
+        "single": len(rows) - groups - none - words,
+        "group": groups,
+        "none": none,
+        "words": words,
+        "pictures": len({r.cluster for r in rows}),
+    }
 
 
 def _single(rows: Sequence[Measure]) -> dict[str, Any]:
@@ -220,17 +257,18 @@ def _intervals(rows: Sequence[Measure], seed: int) -> dict[str, list[float]]:
     """95 % intervals of the chief numbers, by their keys."""
     found = {}
     for key, (kept, above, below) in ratios(rows).items():
-        if kept:
+        if kept and any(below):
             found[key] = list(interval(above, below, [r.cluster for r in kept], seed))
     return found
 
 
 def ratios(rows: Sequence[Measure]) -> dict[str, tuple[list[Measure], list[float], list[float]]]:
     """The chief numbers as sums over sums: the questions each is about, what stands above and below the line."""
-    boxes = [r for r in rows if r.iou is not None]
-    masks = [r for r in rows if r.mask is not None]
-    none = [r for r in rows if not r.question.targets]
-    some = [r for r in rows if r.question.targets]
+    pointed = [r for r in rows if r.question.points]
+    boxes = [r for r in pointed if r.iou is not None]
+    masks = [r for r in pointed if r.mask is not None]
+    none = [r for r in pointed if not r.question.targets]
+    some = [r for r in pointed if r.question.targets]
     table: dict[str, tuple[list[Measure], list[float], list[float] | None]] = {
         **{
             f"rec.acc{round(100 * t)}": (boxes, [float((r.iou or 0.0) >= t) for r in boxes], None)
@@ -241,6 +279,7 @@ def ratios(rows: Sequence[Measure]) -> dict[str, tuple[list[Measure], list[float
         "res.ciou": (masks, [float(r.mask[0]) for r in masks if r.mask], [float(r.mask[1]) for r in masks if r.mask]),
         "rejection.n_acc": (none, [float(not r.found) for r in none], None),
         "rejection.t_acc": (some, [float(r.found) for r in some], None),
+        **credits.ratios(rows),
     }
     return {
         k: (kept, above, [1.0] * len(kept) if below is None else below) for k, (kept, above, below) in table.items()

@@ -20,15 +20,16 @@ def evaluate(told: Namespace) -> None:
     from perceptiongpt import evaluate as verb
     from perceptiongpt.answers import AnswerFile
     from perceptiongpt.card import run_card
-    from perceptiongpt.judging import measure
+    from perceptiongpt.judging import measured
     from perceptiongpt.questions import questions_of
 
-    target = writable(told.json) if told.json else None
+    target, similarity = writable(told.json) if told.json else None, _similarity(told.wordnet)
     asked, data = questions_of(told.data)
     model, n = (None if told.model == "default" else told.model), 24 if told.quick else told.n
     with redirect_stdout(sys.stderr):
         eye = open_eye(model, told)
-        run = run_card(eye, data, told.max_new_tokens, told.batch)
+        asked, words = _fit(eye, asked)
+        run = run_card(eye, data, told.max_new_tokens, told.batch, words)
         folder = _run_folder(told.out, run)
         ask = None
         if told.workers > 1:
@@ -39,42 +40,44 @@ def evaluate(told: Namespace) -> None:
         kept = AnswerFile(folder / "answers.jsonl")
         pairs = verb.evaluate(eye, asked, n, told.batch, kept, None, told.max_new_tokens, ask)
         forced = verb.teacher_forced(eye, questions_of(told.data)[0], n) if told.teacher_forced else None
-    _judge(pairs, run, told.data, folder, target, f"{eye.name} on {data}", forced and [measure(p) for p in forced])
+    title = f"{eye.name} on {data}"
+    _judge(measured(pairs, similarity), run, told.data, folder, target, title, forced and measured(forced))
 
 
 def score(told: Namespace) -> None:
     """score PREDICTIONS: judge answers that some program gave, ours or another's."""
-    from itertools import islice
-
-    from perceptiongpt.foreign import read_predictions
+    from perceptiongpt.foreign import read_predictions, truth
+    from perceptiongpt.judging import measured
     from perceptiongpt.questions import questions_of
 
-    target = writable(told.json) if told.json else None
+    target, similarity = writable(told.json) if told.json else None, _similarity(told.wordnet)
     asked, data = questions_of(told.data)
-    questions = list(islice((q for one in asked for q in one.questions), told.n))
-    pairs, reading = read_predictions(told.predictions, questions, told.format, told.coordinates)
+    questions = _first(asked, told.n)
+    if told.predictions == told.data:
+        pairs, reading = truth(questions)
+    else:
+        pairs, reading = read_predictions(told.predictions, questions, told.format, told.coordinates)
     run = {"answers": f"read from {Path(told.predictions).name}", "data": data, "model": "not ours to say", **reading}
     folder = Path(told.out).expanduser() if told.out else None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    _judge(pairs, run, told.data, folder, target, f"{Path(told.predictions).name} on {data}", None)
+    title = f"{Path(told.predictions).name} on {data}"
+    _judge(measured(pairs, similarity), run, told.data, folder, target, title, None)
 
 
 def compare(told: Namespace) -> None:
     """compare A B: the second's numbers minus the first's over the questions that both answered."""
-    from itertools import islice
-
     from perceptiongpt.compare import compared, comparison_page, comparison_table
     from perceptiongpt.foreign import read_predictions
-    from perceptiongpt.judging import measure
+    from perceptiongpt.judging import measured
     from perceptiongpt.questions import questions_of
     from perceptiongpt.tables import to_json
 
-    target = writable(told.json) if told.json else None
+    target, similarity = writable(told.json) if told.json else None, _similarity(told.wordnet)
     page = writable(told.output) if told.output else None
-    questions = list(islice((q for one in questions_of(told.data)[0] for q in one.questions), told.n))
+    questions = _first(questions_of(told.data)[0], told.n)
     first, second = (
-        [measure(p) for p in read_predictions(file, questions, told.format, told.coordinates)[0]]
+        measured(read_predictions(file, questions, told.format, told.coordinates)[0], similarity)
         for file in (told.first, told.second)
     )
     result = compared(first, second)
@@ -86,9 +89,42 @@ def compare(told: Namespace) -> None:
     print(comparison_table(result, (told.first, told.second)))
 
 
+def _first(asked: Any, n: int) -> list[Any]:
+    from itertools import islice
+
+    questions = list(islice((q for one in asked for q in one.questions), n))
+    if not questions:
+        raise ValueError("the data hold no questions, so nothing can be judged; give data with at least one")
+    return questions
+
+
+def _similarity(wordnet: str | None) -> Any:
+    """Of two nouns, by the WordNet folder that was named; None for none."""
+    from perceptiongpt.wordnet import WordNet
+
+    return WordNet(wordnet).similarity if wordnet else None
+
+
+def _fit(eye: Any, asked: Any) -> tuple[Any, bool]:
+    """The questions again, and whether they want words; ValueError where a model that only asks can't answer them."""
+    from itertools import chain
+
+    first: list[Any] = []
+    for one in asked:
+        first.append(one)
+        if one.questions:
+            break
+    questions = [q for one in first for q in one.questions]
+    if not eye.model.settings.points and any(q.points or q.shown for q in questions):
+        raise ValueError(f"{eye.name} only answers in words; evaluate it on questions, such as --data questions:test")
+    return chain(first, asked), not any(q.points for q in questions)
+
+
 def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
     """Where a run's answers are kept; refused where another run's are."""
     import json
+
+    from perceptiongpt.data.files import read_json
 
     name = re.sub(r"[^\w.-]+", "-", f"{run['model']}-{run['model_sha256'][:8]}-{run['data']}")
     folder = Path(out).expanduser() if out else Path("runs/evaluate") / name
@@ -96,7 +132,7 @@ def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
     card = folder / "run.json"
     same = {k: v for k, v in run.items() if k not in ("batch", "device", "model")}
     if card.is_file():
-        before = json.loads(card.read_text(encoding="utf-8"))
+        before = read_json(card, "another folder with --out")
         other = [k for k in same if not isinstance(before, dict) or before.get(k) != same[k]]
         if other:
             raise ValueError(f"{folder} holds answers of a run with another {other[0]}; name another with --out")
@@ -107,20 +143,19 @@ def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
 
 
 def _judge(
-    pairs: Any, run: dict[str, Any], data: str, folder: Path | None, target: Path | None, title: str, forced: Any
+    rows: Any, run: dict[str, Any], data: str, folder: Path | None, target: Path | None, title: str, forced: Any
 ) -> None:
-    """Numbers, protocol card and report of answered questions: to files, and a table to stdout."""
+    """Numbers, protocol card and report of measured answers: to files, and a table to stdout."""
     from perceptiongpt.card import protocol
-    from perceptiongpt.judging import judged, measure
+    from perceptiongpt.judging import judged
     from perceptiongpt.questions import questions_of
     from perceptiongpt.report import report
     from perceptiongpt.tables import table, to_json
 
-    rows = [measure(pair) for pair in pairs]
     result = judged(rows)
     if forced is not None:
         result["teacher_forced"] = {k: v for k, v in judged(forced).items() if k in ("rec", "res")}
-    result["protocol"] = protocol(run, pairs, seed=0)
+    result["protocol"] = protocol(run, [row.pair for row in rows], seed=0)
     for path in filter(None, (target, folder and folder / "metrics.json")):
         write_whole(path, lambda file: file.write(to_json(result).encode()))
     if folder is not None:

@@ -19,8 +19,8 @@ _STYLE = """
 main{max-width:1180px;margin:0 auto;padding:28px 20px 60px}h1{font-size:1.7rem;margin:0 0 4px}
 h2{font-size:1.2rem;margin:38px 0 12px}p.lead{color:var(--soft);margin:0 0 22px;overflow-wrap:anywhere}
 nav a{margin-right:16px;color:var(--said)}nav{margin-bottom:20px}.cards,.charts,.cases{display:grid;gap:14px}
-.cards{grid-template-columns:repeat(auto-fit,minmax(230px,1fr))}
-.charts{grid-template-columns:repeat(auto-fit,minmax(300px,1fr))}
+.cards{grid-template-columns:repeat(auto-fill,minmax(230px,1fr))}
+.charts{grid-template-columns:repeat(auto-fill,minmax(300px,1fr))}
 .cases{grid-template-columns:repeat(auto-fill,minmax(260px,1fr))}
 .card,figure{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;margin:0}
 .card b{display:block;font-size:2rem;line-height:1.2;font-variant-numeric:tabular-nums}

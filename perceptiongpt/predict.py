@@ -14,7 +14,7 @@ from typing import Any, overload
 
 import torch
 
-from perceptiongpt.asking import Shown, checked_words, question_turn
+from perceptiongpt.asking import WORDS_LIMIT, Shown, checked_words, question_turn
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data import phrases
@@ -143,12 +143,16 @@ class SeenAll:
         return replace(self, rows=tuple(rows))
 
     def ask(
-        self, question: str | Sequence[str], region: Region | Sequence[Shown] | None = None, **how: Any
+        self,
+        question: str | Sequence[str],
+        region: Region | Sequence[Shown] | None = None,
+        limit: int = WORDS_LIMIT,
+        **how: Any,
     ) -> list[Answer]:
-        """Answers to questions; a region is shown after the question's words, or where the question says {0}."""
+        """Answers to questions of at most `limit` characters; a region is shown after them, or where they say {0}."""
         words, shown = self._each(question), self._each(region)
         pairs = zip(words, shown, self.rows, strict=True)
-        return self._answer([Request(question_turn(w, s, self.canvases[i].size_wh)) for w, s, i in pairs], how)
+        return self._answer([Request(question_turn(w, s, self.canvases[i].size_wh, limit)) for w, s, i in pairs], how)
 
     def segment(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
         """Box, mask, point and score of what a phrase means; no regions where there is none."""

@@ -1,13 +1,12 @@
 """What is asked of a model and what is true: pictures with phrases and the regions they mean, from several sources.
 
-Knows the sources of data. Knows no models and judges nothing.
+Knows the sources of data; what wants an answer in words is made in data/worded.py. Knows no models and judges nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,43 +14,21 @@ from typing import Any
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.masks import encode_rle
 from perceptiongpt.core.packed import Packed, pack, packed_of
+from perceptiongpt.data import flickr, worded
 from perceptiongpt.data.dialogues import visible
+from perceptiongpt.data.files import reading
 from perceptiongpt.data.objects import ObjectLibrary
 from perceptiongpt.data.picture import open_picture
-from perceptiongpt.data.record import Record, strict
-from perceptiongpt.data.sample import Picture
+from perceptiongpt.data.question import Asked, Question
+from perceptiongpt.data.record import Record
 from perceptiongpt.data.scenes import Scenes, make_scene
 from perceptiongpt.data.words import plural
-from perceptiongpt.sources import sound_records
+from perceptiongpt.sources import FORMATS, named_records, parted
 
+__all__ = ["Asked", "Question", "questions_of"]
 DEFAULT_SEED = 1
 ABSENT = 1  # classes asked of each photograph that it does not hold
 _SKIP = 10_000_000  # as data.scenes does: a picture of which nothing may be asked is made again from another index
-
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """A phrase about a picture and the regions that it means; none for what isn't there.
-
-    `kind` of expression: name, colour, place … group, none; `class` where all of a class are asked for. `distractors`:
-    how many other things of the target's kind the picture holds; None where that isn't known.
-    """
-
-    id: str
-    phrase: str
-    kind: str
-    targets: tuple[Packed, ...]
-    size_wh: tuple[int, int]
-    category: str | None = None
-    distractors: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """A picture and the questions about it."""
-
-    picture: Picture
-    questions: tuple[Question, ...]
 
 
 def questions_of(
@@ -59,29 +36,41 @@ def questions_of(
 ) -> tuple[Iterator[Asked], str]:
     """The questions that `data` names, and the protocol's words for it.
 
-    "scenes:SPLIT" or "scenes:SPLIT:SEED" makes pictures without end (seed 1 unless told); "coco:FILE:PART" asks of
-    each photograph in the part (train, val, all) for every class that it holds and one that it doesn't; else a folder
-    that `data scenes` wrote. Raises ValueError or FileNotFoundError.
+    "scenes:SPLIT", "questions:SPLIT" and "captions:SPLIT", with ":SEED" or without, make pictures without end (seed 1
+    unless told). "FORMAT:PATH:PART" asks for every class that a photograph holds and one that it doesn't, and for its
+    expressions; of "flickr30k" for each phrase of its captions. "describe:FORMAT:PATH:PART" shows regions;
+    "vqa:FORMAT:FILE[:PART]" asks in words. Else a folder that `data scenes` wrote. Raises ValueError or
+    FileNotFoundError.
     """
     kind, _, rest = data.partition(":")
-    if kind == "scenes":
+    if kind in ("scenes", "questions", "captions"):
         split, _, told = rest.partition(":")
         if told and not told.isdecimal():
-            raise ValueError(f"{told!r} in {data!r} is no seed; write scenes:test:1, for example")
+            raise ValueError(f"{told!r} in {data!r} is no seed; write {kind}:test:1, for example")
         chosen = int(told) if told else DEFAULT_SEED if seed is None else seed
         opened = library or ObjectLibrary.open()
         opened.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
-        return scene_questions(opened, split, chosen), f"scenes:{split} seed {chosen}"
-    if kind == "coco":
-        file, _, part = rest.rpartition(":")
-        if part not in ("train", "val", "all") or not file:
-            raise ValueError(f"{data!r} names no part; write coco:instances.json:val, or :train, or :all")
-        return record_questions(list(strict(sound_records(data)))), f"coco:{Path(file).name}:{part}"
-    if not Path(data).is_dir():
+        words = f"{kind}:{split} seed {chosen}"
+        if kind == "scenes":
+            return scene_questions(opened, split, chosen), words
+        return worded.scene_questions(opened, split, chosen, kind == "captions"), words
+    if kind == "vqa":
+        return iter(worded.vqa_questions(rest)), "vqa:" + ":".join(Path(part).name for part in rest.split(":"))
+    if (Path(data) / "expressions.jsonl").is_file():
+        return folder_questions(Scenes(data)), Path(data).name
+    if kind == "describe":
+        records, words = named_records(rest)
+        return worded.region_questions(records), f"describe:{words}"
+    if kind not in FORMATS and not Path(data.rpartition(":")[0]).exists():
         raise FileNotFoundError(
-            f"{data} is neither scenes:SPLIT nor coco:FILE:PART nor a folder; make one with `perceptiongpt data scenes`"
+            f"{data} names no data; give scenes:SPLIT, FORMAT:PATH:PART, vqa:FORMAT:FILE or a folder that "
+            "`perceptiongpt data scenes` wrote"
         )
-    return folder_questions(Scenes(data)), Path(data).name
+    if kind == "flickr30k":
+        _, path, split = parted(data)
+        return phrase_questions(path, split or "test"), f"flickr30k:{split or 'test'}"
+    records, words = named_records(data)
+    return record_questions(list(records)), words
 
 
 def scene_questions(library: ObjectLibrary, split: Any, seed: int) -> Iterator[Asked]:
@@ -117,44 +106,65 @@ def folder_questions(scenes: Scenes) -> Iterator[Asked]:
         found = []
         size = open_picture(image).size
         for row in rows:
-            regions = zip(row["boxes"], row["masks"], strict=True)
-            targets = tuple(packed_of({"box": box, "mask": rle}) for box, rle in regions)
+            with reading(scenes.folder / "expressions.jsonl", "a folder that `data scenes` wrote"):
+                regions = zip(row["boxes"], row["masks"], strict=True)
+                targets = tuple(packed_of({"box": box, "mask": rle}) for box, rle in regions)
             found.append(Question(row["id"], row["phrase"], row["kind"], targets, size))
         yield Asked(image, tuple(found))
 
 
 def record_questions(records: Iterable[Record]) -> Iterator[Asked]:
-    """Each class of a photograph by name: one instance is referred to, several are all asked for, absent ones too."""
+    """Classes by name, where all of one are known: one instance is referred to, several are all asked for, absent ones
+    too. And every expression with what it means."""
+    counts: Counter[str] = Counter()
     for number, record in enumerate(records):
         if record.image is None:
             continue
         size = record.size()
-        by_class: dict[str, list[Region | None]] = {}
-        for thing in record.things:
-            by_class.setdefault(thing.name or "", []).append(None if thing.crowd else thing.region(size))
-        found = []
-        for name, regions in sorted(by_class.items()):
-            # A crowd is one annotation for many, and what is too small to be seen has no truth either.
-            seen = [r for r in regions if r is not None and visible(r, size)]
-            if not name or len(seen) < len(regions) or name in record.partly:
-                continue
+        regions = [None if thing.crowd else thing.region(size) for thing in record.things]
+        found = [*_classes(record, regions, number)] if record.known else []
+        for phrase, places in record.phrases:
+            kind = "phrase" if len(places) == 1 else "group" if places else "none"
+            meant = [regions[i] for i in places]
+            if all(meant):
+                targets = tuple(pack(r) for r in meant if r is not None)
+                id = f"{record.key}-{counts[record.key]}"
+                found.append(Question(id, phrase, kind, targets, size, _company(targets, Counter())[0]))
+            counts[record.key] += 1
+        yield Asked(record.image, tuple(found))
+
+
+def _classes(record: Record, regions: Sequence[Region | None], number: int) -> Iterator[Question]:
+    size = record.size()
+    by_class: dict[str, list[Region | None]] = {}
+    for thing, region in zip(record.things, regions, strict=True):
+        by_class.setdefault(thing.name or "", []).append(region)
+    for name, found in sorted(by_class.items()):
+        # A crowd is one annotation for many, and what is too small to be seen has no truth either.
+        seen = [r for r in found if r is not None and visible(r, size)]
+        if name and len(seen) == len(found) and name not in record.partly:
             kind = "class" if len(seen) > 1 else "name"
             phrase = f"all the {plural(name)}" if kind == "class" else f"the {name}"
-            found.append((name, phrase, kind, tuple(pack(r) for r in seen)))
-        absent = [name for name in record.known if name not in by_class and name not in record.partly]
-        start = 7 * number  # another class for each picture, the same for everyone
-        for turn in range(min(ABSENT, len(absent))):
-            name = absent[(start + turn) % len(absent)]
-            found.append((name, f"the {name}", "none", ()))
-        yield Asked(
-            record.image,
-            tuple(
-                Question(
-                    f"{record.key}-{name}", phrase, kind, targets, size, name, len(targets) - 1 if targets else None
-                )
-                for name, phrase, kind, targets in found
-            ),
-        )
+            targets = tuple(pack(r) for r in seen)
+            yield Question(f"{record.key}-{name}", phrase, kind, targets, size, name, 0)
+    absent = [name for name in record.known if name not in by_class and name not in record.partly]
+    start = 7 * number  # another class for each picture, the same for everyone
+    for turn in range(min(ABSENT, len(absent))):
+        name = absent[(start + turn) % len(absent)]
+        yield Question(f"{record.key}-{name}", f"the {name}", "none", (), size, name)
+
+
+def phrase_questions(path: Path, split: str) -> Iterator[Asked]:
+    """Flickr30k Entities: each phrase of each caption that has boxes, with all of them."""
+    for record, captions in flickr.read_phrases(path, split):
+        size = record.size()
+        found: list[Question] = []
+        for phrase, kind, places in (p for caption in captions for p in caption):
+            targets = tuple(pack(r) for r in (record.things[i].region(size) for i in places) if r is not None)
+            if targets:
+                id = f"{record.key}-{len(found)}"
+                found.append(Question(id, phrase, kind, targets, size, judge="phrases"))
+        yield Asked(record.image, tuple(found))  # type: ignore[arg-type]  # its pictures are files
 
 
 def _company(targets: Sequence[Packed], kinds: Counter[str]) -> tuple[str | None, int | None]:

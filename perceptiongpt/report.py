@@ -16,6 +16,7 @@ from PIL import Image
 from perceptiongpt.charts import bars, lines
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.packed import Packed
+from perceptiongpt.credits import PARTS as WORDED
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.sample import Picture
 from perceptiongpt.draw import COLOURS, paint
@@ -27,11 +28,19 @@ CASES = 8  # pictures of each sort
 SIDE = 420  # pixels of a picture on the page
 TRUE, SAID = COLOURS[2], COLOURS[0]
 LEAST_ROWS = 3  # questions below which a category is no row of the table
+PARTS = ("rec", "res", "rejection", "group", "gres", "grec", "detection", "presence", "calibration", *WORDED)
 CHIEF = (
     ("rec.acc50", "boxes right", "share of phrases whose first box has IoU ≥ 0.5 with the true one (REC Acc@0.5)"),
     ("res.miou", "masks overlap", "mean IoU of the first mask with the true one (RES mIoU)"),
     ("rejection.n_acc", "none said rightly", "share of phrases for what isn't there that got no region (N-acc)"),
     ("calibration.ece", "score's error", "expected distance of a score from the share that is right (ECE, 15 bins)"),
+    ("phrases.any_r1", "phrases found", "share whose first box has IoU ≥ 0.5 with any true one (R@1, ANY-BOX)"),
+    ("phrases.merged_r1", "found as one box", "the same with the box around all true ones (R@1, MERGED-BOXES)"),
+    ("vqa.accuracy", "answers right", "agreement with people (VQA accuracy; exact match where there is one answer)"),
+    ("pope.f1", "presence told", "F1 of yes where something is (POPE)"),
+    ("choice.accuracy", "choices right", "share of questions whose letter is right"),
+    ("choice.circular", "right in every order", "share right under every rotation of the options (CircularEval)"),
+    ("captions.cider", "like people's words", "CIDEr-D, 0 to 10"),
 )
 
 
@@ -71,7 +80,10 @@ def _certainty(row: Measure) -> float:
 
 
 def worth(row: Measure) -> float:
-    """How good one answer is, 0 to 1: of one thing its overlap, of several their F1, of none whether none was said."""
+    """How good one answer is, 0 to 1: of one thing its overlap, of several their F1, of none whether none was said, of
+    words what they earn."""
+    if row.part and row.part != "phrases":
+        return next(iter(row.credits.values())) / (10 if row.part == "captions" else 1)
     if row.mask_iou is not None:
         return row.mask_iou
     if row.iou is not None:
@@ -109,11 +121,13 @@ def pictures_of(ids: set[str], asked: Iterable[Asked]) -> dict[str, Picture]:
 
 
 def _case(row: Measure, picture: Picture) -> str:
-    q = row.question
-    image = data_url(case_picture(picture, q.targets, row.pair.said.regions, ""))
-    iou = "–" if row.iou is None else f"{row.iou:.2f}"
-    mask = "–" if row.mask_iou is None else f"{row.mask_iou:.2f}"
-    meta = f"{q.kind} · box IoU {iou} · mask IoU {mask} · {len(row.pair.said.regions)} said, {len(q.targets)} true"
+    q, said = row.question, row.pair.said.regions
+    image = data_url(case_picture(picture, (q.shown,) if q.shown else q.targets, said, ""))
+    if q.points:
+        overlap = f"box IoU {_plain(row.iou)} · mask IoU {_plain(row.mask_iou)}"
+        meta = f"{q.kind} · {overlap} · {len(said)} said, {len(q.targets)} true"
+    else:
+        meta = " · ".join([q.kind, f"true: {'; '.join(dict.fromkeys(q.answers))}", f"worth {worth(row):.2f}"])
     return (
         f'<div class="card case"><img src="{image}" alt="{escape(q.phrase)}" loading="lazy"><div>'
         f"<p class=tag>{escape(q.phrase)}</p><p>{escape(row.pair.said.text) or '(no words)'}</p>"
@@ -123,27 +137,29 @@ def _case(row: Measure, picture: Picture) -> str:
 
 def _card(result: Mapping[str, Any], key: str, name: str, meaning: str) -> str:
     part, _, field = key.partition(".")
-    value = (result.get(part) or {}).get(field)
-    told = "–" if value is None else f"{value:.3f}"
+    value = (result[part] or {}).get(field)
+    if value is None:
+        return ""
     bounds = result["intervals"].get(key)
     sure = "" if bounds is None else f" <small>{bounds[0]:.2f} – {bounds[1]:.2f}</small>"
-    head = f"<small>{escape(name)}</small><b>{told}{sure}</b>"
+    head = f"<small>{escape(name)}</small><b>{value:.3f}{sure}</b>"
     return f'<div class=card title="{escape(key)}">{head}{escape(meaning)}</div>'
 
 
 def _numbers(result: Mapping[str, Any]) -> str:
     """A small table for each part, with intervals and, where asked for, the teacher-forced column."""
     forced, made = result.get("teacher_forced") or {}, []
-    for part in ("rec", "res", "rejection", "group", "gres", "grec", "detection", "presence", "calibration"):
+    for part in PARTS:
         found = []
         for field, value in (result.get(part) or {}).items():
-            if isinstance(value, list):
+            if isinstance(value, (list, dict)):
                 continue
             bounds = result["intervals"].get(f"{part}.{field}")
             row = [f"{part}.{field}", _plain(value), "" if bounds is None else f"{bounds[0]:.3f} – {bounds[1]:.3f}"]
             found.append([*row, _plain(forced[part].get(field))] if forced.get(part) else row)
         head = ["", "free", "95 %", "told"] if forced.get(part) else []
-        made += [f"<div class=card>{_table(found, head)}</div>"] if found else []
+        anything = any(row[1] not in ("–", "0") for row in found)
+        made += [f"<div class=card>{_table(found, head)}</div>"] if anything else []
     note = "<p class=lead>“told”: teacher-forced, the true words and regions known beforehand; no user's case.</p>"
     return f"{note if forced else ''}<div class=charts>{''.join(made)}</div>"
 
@@ -166,6 +182,12 @@ def _charts(result: Mapping[str, Any], rows: Sequence[Measure]) -> str:
         table = [(k, v["acc50"], v["miou"], v["n"]) for k, v in result[part].items()]
         if table:
             made.append(bars(title, table, ("Acc@0.5", "mask mIoU")))
+    for part in WORDED:
+        most, name = (10, "CIDEr-D / 10") if part == "captions" else (1, "right")
+        kinds = (result[part] or {}).get("by_kind", {}).items()
+        if kinds:
+            shares = [(kind, next(iter(v.values())) / most, None, v["n"]) for kind, v in kinds]
+            made.append(bars(f"{part} by kind of question", shares, (name, "")))
     return "".join(made)
 
 

@@ -98,7 +98,7 @@ def parts_of(name: str) -> tuple[str, str] | None:
     path = Path(name).expanduser()
     if name.partition(":")[0] in ("shapes", "scenes") or (path / "samples.jsonl").is_file():
         return None
-    kind, _, part = _parted(name)
+    kind, _, part = parted(name)
     splits = FORMATS[kind].splits or PARTS
     val = next((v for v in ("val", "validation") if v in splits), None)
     return None if part or val is None or kind == "hf" else (f"{name}:train", f"{name}:{val}")
@@ -109,7 +109,7 @@ def open_records(name: str, say: Say = print) -> tuple[Iterator[Record | Fault],
 
     `part` ("train", "val", "all") is still to be divided by picture: "all" where the format has splits of its own.
     """
-    kind, path, part = _parted(name)
+    kind, path, part = parted(name)
     form = FORMATS[kind]
     if kind != "hf" and "{" not in path.name and not path.exists():
         raise FileNotFoundError(f"{path} is not there; give the path of {kind} data")
@@ -126,6 +126,17 @@ def sound_records(name: str, fault: Callable[[Fault], object] = lambda fault: No
     return (row for row in _sound(rows, fault) if part == "all" or (part == "val") == is_val(row.key))
 
 
+def named_records(name: str) -> tuple[Iterator[Record], str]:
+    """The records of the part that "FORMAT:PATH:PART" names, and that name in short; the first fault is an error."""
+    kind, path, part = parted(name)
+    if not part:
+        parts = ", ".join(FORMATS[kind].splits or PARTS)
+        raise ValueError(f"{name!r} names no part; write {kind}:{path}:PART with one of {parts}")
+    rows, left = open_records(name, lambda line: None)
+    kept = (row for row in strict(rows) if left == "all" or (left == "val") == is_val(row.key))
+    return kept, f"{kind}:{path.name}:{part}"
+
+
 def _sound(rows: Iterable[Record | Fault], fault: Callable[[Fault], object]) -> Iterator[Record]:
     for row in rows:
         if isinstance(row, Fault):
@@ -134,7 +145,7 @@ def _sound(rows: Iterable[Record | Fault], fault: Callable[[Fault], object]) -> 
             yield row
 
 
-def _parted(name: str) -> tuple[str, Path, str]:
+def parted(name: str) -> tuple[str, Path, str]:
     """(format, path, split or reading) of a source's name."""
     kind, _, rest = name.partition(":")
     if kind not in FORMATS:

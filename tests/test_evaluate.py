@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from perceptiongpt import cli
 from perceptiongpt.answers import AnswerFile
 from perceptiongpt.card import data_hash, model_hash, protocol, run_card
 from perceptiongpt.core.answer import Answer, Region
@@ -25,6 +30,7 @@ from perceptiongpt.predict import Eye
 from perceptiongpt.questions import Asked, Question, folder_questions, questions_of
 from perceptiongpt.tables import table, to_json
 
+ROOT = Path(__file__).parents[1]
 SIZE = (60, 40)
 
 
@@ -101,7 +107,7 @@ def test_the_truth_scores_one_everywhere() -> None:
     assert result["gres"] == {"giou": 1.0, "ciou": 1.0, "n": 6}
     assert result["grec"] == {"pr": 1.0, "n": 6}
     assert result["presence"] == {"mcc": 1.0, "cgf1": 1.0}
-    assert result["counts"] == {"expressions": 6, "single": 3, "group": 1, "none": 2, "pictures": 2}
+    assert result["counts"] == {"expressions": 6, "single": 3, "group": 1, "none": 2, "words": 0, "pictures": 2}
     assert result["by_kind"]["place"] == {"acc50": 1.0, "miou": 1.0, "n": 2}
     assert result["by_size"] == {"small": {"acc50": 1.0, "miou": 1.0, "n": 3}}
     assert result["intervals"]["rec.acc50"] == [1.0, 1.0]
@@ -288,11 +294,11 @@ def test_nothing_to_judge_is_null_and_still_prints() -> None:
         evaluate(Oracle(lambda true: true), ASKED, 0, show=False)
 
 
-def write_folder(folder: Path) -> Path:
-    """The questions above as `data scenes` would write them."""
+def write_folder(folder: Path, questions: Sequence[Asked] = ASKED) -> Path:
+    """Questions, by default those above, as `data scenes` would write them."""
     (folder / "images").mkdir(parents=True)
     lines = []
-    for number, asked in enumerate(ASKED):
+    for number, asked in enumerate(questions):
         file = f"images/{number:06d}.png"
         asked.picture.save(folder / file)
         for k, q in enumerate(asked.questions):
@@ -303,6 +309,36 @@ def write_folder(folder: Path) -> Path:
     (folder / "samples.jsonl").write_text("")
     (folder / "annotations.json").write_text("{}")
     return folder
+
+
+def test_a_process_that_was_killed_goes_on_where_it_stood(tmp_path: Path, model_folder: Path) -> None:
+    phrases = [question(f"a-{k}", f"thing {k}", "name", LEFT if k % 2 else LOW) for k in range(24)]
+    data = write_folder(tmp_path / "data", [Asked(ASKED[0].picture, tuple(phrases))])
+
+    def words(out: str) -> list[str]:
+        told = ["evaluate", str(model_folder), "--data", str(data), "--out", str(tmp_path / out)]
+        return [*told, "--batch", "1", "--max-new-tokens", "12", "--threads", "1"]
+
+    def answered(out: str) -> list[str]:
+        file = tmp_path / out / "answers.jsonl"
+        return file.read_text().splitlines() if file.is_file() else []
+
+    with subprocess.Popen([sys.executable, "-m", "perceptiongpt", *words("killed")], cwd=ROOT) as run:
+        while len(answered("killed")) < 2:
+            assert run.poll() is None, "it ended before it could be killed"
+            time.sleep(0.002)
+        run.send_signal(signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
+    before = answered("killed")
+    assert 2 <= len(before) < 24
+    assert cli.main(words("killed")) == cli.main(words("whole")) == 0
+    numbers, whole = (json.loads((tmp_path / out / "metrics.json").read_text()) for out in ("killed", "whole"))
+    assert numbers == whole
+    # Every answer that is computed is a line: none is there twice, and those from before the kill stand as they stood.
+    after = answered("killed")
+    assert [json.loads(line)["id"] for line in after] == [json.loads(line)["id"] for line in answered("whole")]
+    assert len({json.loads(line)["id"] for line in after}) == len(after) == 24
+    assert after[: len(before) - 1] == before[:-1]  # the last may have been cut short
 
 
 def test_a_folder_gives_the_questions_that_were_written(tmp_path: Path) -> None:
@@ -353,7 +389,7 @@ def test_photographs_are_asked_for_their_classes_and_one_they_lack(tmp_path: Pat
     # the crowd of people has no truth: it is neither asked for nor said to be absent
     assert told == {"all the dogs": ("class", 2, "dog"), "the cup": ("name", 1, "cup"), "the kite": ("none", 0, "kite")}
     result = numbers_of_truth(asked)
-    assert result["detection"]["ap"] == 1.0
+    assert (result["detection"]["ap"], result["detection"]["n"]) == (1.0, 3)  # the two dogs, too
     assert (result["rec"]["n"], result["rec"]["acc50"]) == (1, 1.0)
 
 

@@ -119,6 +119,13 @@ def test_coco_results_belong_to_questions_by_picture_and_category(tmp_path: Path
         ('{"id": "x-9", "text": "<loc_1>"}', "answers none"),
         ('{"id": "p-0", "regions": 5}', "the answer to p-0"),
         ('{"id": "p-0", "regions": [{"box": [5, 5, 1, 1]}]}', "the answer to p-0"),
+        ('{"id": "p-0", "regions": [{"box": [0, 0, NaN, 1]}]}', "not a JSON number"),
+        ('{"id": "p-0", "regions": [{"box": [0, 0, 1e400, 1]}]}', "the answer to p-0"),
+        ('{"id": "p-0", "regions": [{"box": [0, 0, ' + "9" * 400 + ", 1]}]}", "the answer to p-0"),
+        ('{"id": "p-0", "regions": ' + "[" * 9999 + "]" * 9999 + "}", "broken JSON"),
+        ('{"id": "p-0", "regions": []}\n{"id": "p-1", "reg', "file:2: broken JSON"),
+        ('{"id": "p-0", "regions": [{"mask": {"size": [99999999, 99999999], "counts": "a"}}]}', "over the limit"),
+        ('[{"id": "p-0", "image_id": 7, "bbox": [1, 1, ' + "9" * 400 + ", 5]}]", "row 0 is no COCO result"),
     ],
 )
 def test_files_that_break_their_form_are_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -170,6 +177,33 @@ def test_a_folder_given_as_predictions_is_scored_with_its_own_truth(tmp_path: Pa
     assert read["protocol"]["form"] == "truth"
     assert {f.name for f in (tmp_path / "o").iterdir()} == {"metrics.json", "protocol.json", "report.html"}
     assert "REC  acc50 1.0000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("", "hold no questions"),
+        ("{}", "other keys"),
+        ("[1]", "other keys"),
+        ({"boxes": 5}, "another kind"),
+        ({"boxes": [[0, 0, 1e999, 1]], "masks": [None]}, "not four finite numbers"),
+        ({"boxes": [[0, 0, int("9" * 400), 1]], "masks": [None]}, "another kind"),
+        ({"boxes": [[0, 0, 1, 1]]}, "zip"),
+        ({"phrase": 5}, "no text"),
+        ({"image": "../0.png"}, "lies outside"),
+        ({"image": "images/9.png"}, "does not exist"),
+    ],
+)
+def test_a_data_folder_that_is_broken_is_refused_in_a_sentence(
+    tmp_path: Path, capsys: Any, line: str | dict[str, Any], why: str
+) -> None:
+    data = folder(tmp_path / "data")
+    sound = {"id": "0-0", "image": "images/0.png", "phrase": "it", "kind": "name", "boxes": [], "masks": []}
+    text = line if isinstance(line, str) else json.dumps({**sound, **line}).replace("Infinity", "1e999")
+    (data / "expressions.jsonl").write_text(text)
+    assert cli.main(["score", str(data), "--data", str(data)]) == 2
+    (told,) = capsys.readouterr().err.strip().splitlines()
+    assert why in told
 
 
 def test_comparing_tells_the_paired_difference_and_shows_where(tmp_path: Path, capsys: Any) -> None:

@@ -11,10 +11,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from perceptiongpt.data.files import folder_of, read_text, words
-from perceptiongpt.data.record import Fault, Four, Record, Say, Thing
+from perceptiongpt.data.record import Fault, Four, Record, Say, Thing, strict
 
 PHRASE = re.compile(r"\[/EN#(\d+)((?:/[^\s/\]]+)*) ([^\]]*)\]")
 XML_LIMIT = 1 << 20  # bytes
+
+
+Phrase = tuple[str, str, tuple[int, ...]]  # its words, its kind (people, clothing …), the numbers of its things
 
 
 def read(path: Path, part: str = "train", say: Say = print) -> Iterator[Record | Fault]:
@@ -31,18 +34,35 @@ def read(path: Path, part: str = "train", say: Say = print) -> Iterator[Record |
             yield Fault(f"{part}.txt", f"{name[:40]!r} is no number of a picture; wanted one a line")
             continue
         try:
-            size, chains = _boxes(path / "Annotations" / f"{name}.xml")
-            sentences = read_text(path / "Sentences" / f"{name}.txt", XML_LIMIT).splitlines()
+            size, things, place, sentences = _picture(path, name)
         except (ValueError, OSError) as error:
             yield Fault(where, str(error))
             continue
-        things: list[Thing] = []
-        place: dict[str, list[int]] = {}
-        for chain, boxes in chains.items():
-            place[chain] = list(range(len(things), len(things) + len(boxes)))
-            things += [Thing(box, id=f"entity {chain}") for box in boxes]
-        captions = tuple(_caption(line, place) for line in sentences if line.strip())
+        captions = tuple(_caption(line, place) for line in sentences)
         yield Record(pictures / f"{name}.jpg", where, name, size, tuple(things), captions=captions)
+
+
+def read_phrases(path: Path, part: str) -> Iterator[tuple[Record, list[list[Phrase]]]]:
+    """Each picture with the phrases of its captions; ValueError for the first that can't be read."""
+    for record in strict(read(path, part, lambda line: None)):
+        _, _, place, sentences = _picture(path, record.key)
+        yield record, [[_phrase(m, place) for m in PHRASE.finditer(line)] for line in sentences]
+
+
+def _phrase(m: re.Match[str], place: dict[str, list[int]]) -> Phrase:
+    return words(m[3]), m[2].strip("/").partition("/")[0], tuple(place.get(m[1], ()))
+
+
+def _picture(path: Path, name: str) -> tuple[tuple[int, int], list[Thing], dict[str, list[int]], list[str]]:
+    """Size, boxes, the boxes of each chain of phrases, and the captions as they stand."""
+    size, chains = _boxes(path / "Annotations" / f"{name}.xml")
+    sentences = read_text(path / "Sentences" / f"{name}.txt", XML_LIMIT).splitlines()
+    things: list[Thing] = []
+    place: dict[str, list[int]] = {}
+    for chain, boxes in chains.items():
+        place[chain] = list(range(len(things), len(things) + len(boxes)))
+        things += [Thing(box, id=f"entity {chain}") for box in boxes]
+    return size, things, place, [line for line in sentences if line.strip()]
 
 
 def _caption(line: str, place: dict[str, list[int]]) -> tuple[str, tuple[int, ...]]:

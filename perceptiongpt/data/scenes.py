@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from perceptiongpt.core.masks import encode_rle
+from perceptiongpt.data.files import below
 from perceptiongpt.data.jsonl import read_jsonl, read_rows, write_jsonl
 from perceptiongpt.data.objects import SPLITS, ObjectLibrary, Split
 from perceptiongpt.data.sample import Sample
@@ -235,4 +236,6 @@ class Scenes:
             wanted = {"id", "image", "phrase", "kind", "boxes", "masks"}
             if not isinstance(row, dict) or set(row) != wanted:
                 raise ValueError(f"{where}: other keys than {sorted(wanted)}; write the scenes again")
-            yield {**row, "image": self.folder / row["image"]}
+            if not all(isinstance(row[k], str) for k in ("id", "phrase", "kind")):
+                raise ValueError(f"{where}: id, phrase or kind is no text; write the scenes again")
+            yield {**row, "image": below(self.folder, row["image"], where)}

@@ -1,7 +1,8 @@
 """Questions about pictures in the official files of other data sets, each by a small reader (`READERS`).
 
-vqav2 and okvqa (a questions file beside its annotations), aokvqa, gqa, llava, mmbench, seedbench, daquar. Pictures are
-looked for in the folder `images`, by default the file's own. Knows fields; nothing of scoring (vqa_metrics.py).
+vqav2 and okvqa (a questions file beside its annotations), aokvqa, gqa, llava, mmbench, seedbench, pope, daquar.
+Pictures are looked for in the folder `images`, by default the file's own, and in `FOLDERS` below it. Knows fields;
+nothing of scoring.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from perceptiongpt.data.jsonl import read_rows
 from perceptiongpt.data.sample import Sample, Turn
 
 FILE_LIMIT = 4_000_000_000
 PICTURE_LIMIT = 64_000_000  # characters of one picture in a TSV
 LETTERS = "ABCDEFGH"
+PARTS = ("train", "val", "all")
+FOLDERS = ("images", "train2014", "val2014", "train2017", "val2017", "test2015", "SEED-Bench-image")
 VAL_PERCENT = 20
 
 
@@ -37,16 +41,20 @@ def read_vqa(kind: str, path: str | Path, part: str = "all", images: str | Path 
     path = Path(path).expanduser()
     if kind not in READERS:
         raise VqaError(f"there is no format {kind!r} of questions; choose one of {', '.join(sorted(READERS))}")
-    if part not in ("train", "val", "all"):
+    if part not in PARTS:
         raise VqaError(f"part {part!r} of {path} came; wanted train, val or all")
     root = Path(images).expanduser() if images is not None else path.parent
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; give the questions file of {kind}")
     try:
         samples = list(READERS[kind](path, root))
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         told = f"lacks the field {error}" if isinstance(error, KeyError) else f"has another form ({error})"
         raise VqaError(f"{path} {told}; give a file in {kind}'s official format") from error
+    except VqaError:
+        raise
+    except ValueError as error:
+        raise VqaError(f"{path}: {error}; give a file in {kind}'s official format") from error
     kept = [s for s in samples if part == "all" or (part == "val") == _is_val(s.meta["picture"])]
     if not kept:
         raise VqaError(f"{path} holds no questions of part {part!r}; give a file with at least one")
@@ -71,9 +79,16 @@ def _choice(
     image: Path | bytes, picture: str, name: str, question: str, choices: Sequence[str], right: str, kind: str
 ) -> Sample:
     """A question with choices, answered by a letter."""
-    listed = " ".join(f"{letter}. {c}" for letter, c in zip(LETTERS, choices, strict=False))
-    asked = f"{question} {listed} Answer with a letter."
-    return _sample(image, picture, name, asked, [right] if right else [], kind, choices=list(choices))
+    if not 1 < len(choices) <= len(LETTERS) or right not in ("", *LETTERS[: len(choices)]):
+        raise VqaError(f"question {name} has {len(choices)} choices and the answer {right[:20]!r}; wanted its letter")
+    more = {"choices": list(choices), "stem": question}
+    return _sample(image, picture, name, listed(question, choices), [right] if right else [], kind, **more)
+
+
+def listed(question: str, choices: Sequence[str]) -> str:
+    """A question with its choices under letters, as it is asked."""
+    told = " ".join(f"{letter}. {c}" for letter, c in zip(LETTERS, choices, strict=False))
+    return _plain(f"{question} {told} Answer with a letter.")
 
 
 def _vqav2(path: Path, root: Path) -> Iterator[Sample]:
@@ -158,6 +173,17 @@ def _seedbench(path: Path, root: Path) -> Iterator[Sample]:
             yield _choice(_inside(root, file, path), file, name, row["question"], choices, right, kind)
 
 
+def _pope(path: Path, root: Path) -> Iterator[Sample]:
+    """POPE's lines {"question_id", "image", "text", "label"}; the kind is the setting that the file's name tells."""
+    kind = next((k for k in ("random", "popular", "adversarial") if k in path.name), "")
+    for where, row in read_rows(path):
+        right = str(row["label"]).strip().lower()
+        if right not in ("yes", "no"):
+            raise VqaError(f"{where}: the label is {right[:20]!r}; wanted yes or no")
+        file = str(row["image"])
+        yield _sample(_inside(root, file, path), file, str(row["question_id"]), row["text"], [right], kind)
+
+
 def _daquar(path: Path, root: Path) -> Iterator[Sample]:
     """DAQUAR as a list of {"image", "question", "answers"}; several answers are a set that is all true at once."""
     for number, row in enumerate(_json(path)):
@@ -179,6 +205,7 @@ READERS: dict[str, Callable[[Path, Path], Iterator[Sample]]] = {
     "llava": _llava,
     "mmbench": _mmbench,
     "seedbench": _seedbench,
+    "pope": _pope,
     "daquar": _daquar,
 }
 
@@ -205,4 +232,4 @@ def _inside(root: Path, name: str, file: Path) -> Path:
     path = (root / name).resolve()
     if not path.is_relative_to(root.resolve()):
         raise VqaError(f"{file}: picture {name!r} lies outside {root}; use names relative to the pictures' folder")
-    return path
+    return next((p for p in (path, *(root / folder / name for folder in FOLDERS)) if p.is_file()), path)

@@ -1,9 +1,8 @@
-"""Answers in words: VQAv2, POPE, MMBench's CircularEval, SEED-Bench. WUPS isn't here."""
+"""Answers in words: VQAv2, POPE, MMBench's CircularEval, SEED-Bench. Exact match and WUPS: short.py."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
@@ -38,10 +37,14 @@ def vqa_accuracy(said: Sequence[str], people: Sequence[Sequence[str]]) -> dict[s
     """VQAv2 accuracy (Antol et al., 2015; Goyal et al., 2017): `accuracy`, and `n`.
 
     For each of the people's answers (ten, as a rule): min(1, how many *others* say the same / 3); the mean of those.
-    Normalised as `normalised` does where the people don't agree, as the official evaluation does.
+    Normalised as `normalised` does where the people don't agree, as the official evaluation does. Where one answer is
+    all there is (GQA, DAQUAR): 1 if it is said, else 0.
     """
     rows = []
     for answer, given in zip(said, people, strict=True):
+        if len(given) == 1:
+            rows.append(float(bool(answer.strip()) and normalised(answer) == normalised(given[0])))
+            continue
         alike = len(set(given)) == 1
         answers = [g.strip() if alike else normalised(g) for g in given]
         own = answer.strip() if alike else normalised(answer)
@@ -80,7 +83,10 @@ def pope(said: Sequence[str], true: Sequence[bool]) -> dict[str, float]:
 
 
 def chosen_option(answer: str, options: Mapping[str, str]) -> str | None:
-    """The letter of the option that an answer means: a letter that stands alone, else the only option it names."""
+    """The letter of the option that an answer means: a letter that stands alone, else the only option it names.
+
+    MMBench, and SEED-Bench (Li et al., 2023) by what was said; not by the likelihood of each option.
+    """
     letters = [m for m in _OPTION.findall(answer) if m in options]
     # "A" is an article too: it is a letter only where it stands first or before a mark.
     if letters and (letters[0] != "A" or re.match(r"\W*A(\W*$|[).:,])", answer) or re.search(r"\(A\)|is A\b", answer)):
@@ -90,44 +96,9 @@ def chosen_option(answer: str, options: Mapping[str, str]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def circular(questions: Sequence[str], right: Sequence[bool]) -> dict[str, float]:
-    """MMBench's CircularEval (Liu et al., 2023): a question counts only if right under every rotation of its options.
-
-    `questions`: which question each row is a rotation of. `circular`: share of questions, `vanilla`: of rows.
-    """
-    rows: dict[str, list[bool]] = defaultdict(list)
-    for question, is_right in zip(questions, right, strict=True):
-        rows[question].append(is_right)
-    return {
-        "circular": _mean([all(r) for r in rows.values()]),
-        "vanilla": _mean(right),
-        "n": len(rows),
-        "rows": len(right),
-    }
-
-
-def rotations(options: Sequence[str]) -> list[list[str]]:
-    """The options in every rotation that CircularEval asks."""
-    return [[*options[i:], *options[:i]] for i in range(len(options))]
-
-
-def choice_accuracy(chosen: Sequence[str | None], true: Sequence[str], by: Sequence[str] | None = None) -> dict:
-    """SEED-Bench (Li et al., 2023), by the letter that was said: `accuracy`, `invalid`, and by kind of question.
-
-    For likelihood ranking give the letter of the likeliest option, and say so beside the number.
-    """
-    right = [c == t for c, t in zip(chosen, true, strict=True)]
-    kinds = list(by) if by is not None else [""] * len(right)
-    return {
-        "accuracy": _mean(right),
-        "invalid": _mean([c is None for c in chosen]),
-        "n": len(right),
-        "by": {
-            kind: _mean([r for r, k in zip(right, kinds, strict=True) if k == kind])
-            for kind in sorted(set(kinds))
-            if kind
-        },
-    }
+def circular(right: Sequence[bool]) -> bool:
+    """MMBench's CircularEval (Liu et al., 2023): right is what is right under every rotation of the options."""
+    return all(right)
 
 
 def _mean(values: Sequence[float]) -> float:

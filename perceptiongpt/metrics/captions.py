@@ -1,4 +1,4 @@
-"""Region captions against people's: CIDEr-D. METEOR isn't here: its definition is a Java program's word lists."""
+"""Captions against people's: CIDEr-D, and METEOR by NLTK where that is installed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ LENGTHS = (1, 2, 3, 4)
 SIGMA = 6.0
 
 
-def cider(said: Sequence[str], people: Sequence[Sequence[str]]) -> dict[str, float]:
-    """CIDEr-D (Vedantam et al., 2015): mean over captions of the tf-idf likeness of their 1- to 4-grams, times 10.
+def cider(said: Sequence[str], people: Sequence[Sequence[str]]) -> list[float]:
+    """CIDEr-D (Vedantam et al., 2015) of each caption: the tf-idf likeness of their 1- to 4-grams, times 10.
 
     `people[i]` are the captions that are true of i; how rare an n-gram is, is counted on them. Words are what is left
     without marks, lower case. A corpus of one has no rare words and scores 0.
@@ -27,14 +27,41 @@ def cider(said: Sequence[str], people: Sequence[Sequence[str]]) -> dict[str, flo
         own = _weighed(_grams(text), seen, log_many)
         likeness = [_alike(own, _weighed(caption, seen, log_many)) for caption in captions]
         scores.append(10.0 * sum(likeness) / len(likeness) if likeness else 0.0)
-    return {"cider": sum(scores) / len(scores) if scores else 0.0, "n": len(scores)}
+    return scores
+
+
+def meteor(said: Sequence[str], people: Sequence[Sequence[str]]) -> list[float] | None:
+    """METEOR (Lavie and Agarwal, 2007) of each caption, the best over people's, 0..1; None where NLTK isn't installed.
+
+    Equal words and Porter's stems match, synonyms don't. METEOR 1.5, the Java program that papers on captions use, has
+    other weights and word lists: not comparable.
+    """
+    try:
+        from nltk.translate.meteor_score import meteor_score
+    except ModuleNotFoundError:
+        return None
+    return [
+        float(meteor_score([_words(t) for t in texts], _words(text), wordnet=_NoSynonyms())) if texts else 0.0
+        for text, texts in zip(said, people, strict=True)
+    ]
+
+
+class _NoSynonyms:
+    """Stands where NLTK asks WordNet, which it would fetch from elsewhere."""
+
+    def synsets(self, word: str) -> list[object]:
+        return []
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[\w'’-]+", text.lower())
 
 
 Weighed = tuple[list[dict[tuple[str, ...], float]], list[float], int]
 
 
 def _grams(text: str) -> Counter[tuple[str, ...]]:
-    words = re.findall(r"[\w'’-]+", text.lower())
+    words = _words(text)
     return Counter(tuple(words[i : i + n]) for n in LENGTHS for i in range(len(words) - n + 1))
 
 

@@ -5,16 +5,13 @@ import math
 import pytest
 
 from perceptiongpt.metrics.answers import (
-    choice_accuracy,
     chosen_option,
-    circular,
     normalised,
     pope,
-    rotations,
     vqa_accuracy,
     yes_or_no,
 )
-from perceptiongpt.metrics.captions import cider
+from perceptiongpt.metrics.captions import cider, meteor
 
 
 @pytest.mark.parametrize(
@@ -78,26 +75,21 @@ def test_the_option_that_an_answer_means(said: str, letter: str | None) -> None:
     assert chosen_option(said, OPTIONS) == letter
 
 
-def test_circular_evaluation_wants_every_rotation_right():
-    assert rotations(["x", "y", "z"]) == [["x", "y", "z"], ["y", "z", "x"], ["z", "x", "y"]]
-    got = circular(["q1", "q1", "q1", "q2", "q2"], [True, True, False, True, True])
-    assert got == {"circular": 1 / 2, "vanilla": 4 / 5, "n": 2, "rows": 5}
-
-
-def test_seed_accuracy_by_letter_and_by_kind():
-    got = choice_accuracy(["A", None, "C", "D"], ["A", "B", "C", "C"], by=["scene", "scene", "count", "count"])
-    assert (got["accuracy"], got["invalid"]) == (0.5, 0.25)
-    assert got["by"] == {"count": 0.5, "scene": 0.5}
-
-
 def test_cider_on_rows_worked_by_hand():
     people = [["a red cat"], ["one blue dog"]]  # every n-gram is in one of two: idf = log 2
-    assert cider(["a red cat", "one blue dog"], people)["cider"] == pytest.approx(7.5)  # no 4-grams in three words
+    assert cider(["a red cat", "one blue dog"], people) == pytest.approx([7.5, 7.5])  # no 4-grams in three words
     # "a red dog" of "a red cat": 2 of 3 words ("dog" is in the other), 1 of 2 pairs, 0 of 1 triples
-    assert cider(["a red dog", "x"], people)["cider"] == pytest.approx(10 * (2 / 3 + 1 / 2) / 4 / 2)
+    assert cider(["a red dog", "x"], people) == pytest.approx([10 * (2 / 3 + 1 / 2) / 4, 0])
     # twice as long: one pair more in length, clipped counts
     drop = math.exp(-1 / (2 * 36))
     grams = [3 / (3**0.5 * 4**0.5), 2 / (2**0.5 * 3**0.5), 1 / (1 * 2**0.5)]
     # "cats" is in no caption: its idf is log(2 / max(1, 0)) = log 2 as well
-    assert cider(["a red cat cats", "x"], people)["cider"] == pytest.approx(10 * drop * sum(grams) / 4 / 2)
-    assert cider(["a red cat"], [["a red cat"]])["cider"] == 0.0  # a corpus of one: nothing is rare
+    assert cider(["a red cat cats", "x"], people) == pytest.approx([10 * drop * sum(grams) / 4, 0])
+    assert cider(["a red cat"], [["a red cat"]]) == [0.0]  # a corpus of one: nothing is rare
+
+
+def test_meteor_on_rows_worked_by_hand():
+    # 3 of 3 words match in one piece: precision and recall 1, a ninth of fragmentation cubed: 1 - .5 (1/3)^3
+    # "cats" has the stem of "cat"; "green" matches nothing: precision 2/3, recall 2/3, two pieces of two words
+    said, people = ["a red cat", "a green cats", ""], [["x y", "a red cat"], ["a red cat"], ["a cat"]]
+    assert meteor(said, people) == pytest.approx([1 - 0.5 / 27, 2 / 3 * 0.5, 0.0])
