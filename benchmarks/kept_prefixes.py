@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SHARPNESS = 15.0  # of cosines
+
 
 @dataclass
 class Row:
@@ -42,6 +44,8 @@ class Kept:
 
         renderer = Renderer(model.backbone.processor, **model.spelling())
         self.rows: list[Row] = []
+        self.embeddings: Tensor | None = None  # [answers, D]
+        self.texts: dict[str, int] = {}
         cells: list[Tensor] = []
         maps: list[Tensor] = []
         picture = -1
@@ -132,8 +136,26 @@ class Kept:
         """What the network says to kept requests [N, K, D], the language model not asked."""
         pictures = sorted({r.picture for r in rows})
         which = torch.tensor([pictures.index(r.picture) for r in rows])
-        requests = torch.stack([r.request for r in rows if r.request is not None])
+        if model.asker.settings.arm == "full":
+            requests = torch.stack([r.request for r in rows if r.request is not None])
+        else:  # nobody feels them
+            requests = torch.zeros(len(rows), model.backbone.width)
         return model.asker.reply(requests, self.sources(model, pictures), which, seed)[0]
+
+    def likeness(self, model: Any, rows: Sequence[Row], seed: int) -> Tensor:
+        """Cross-entropy of the right answer among all that were ever given, by the cosine of its embedding and the
+        mean reply: what `naming` is for image tokens (model/align.py), for replies. No language model runs."""
+        if self.embeddings is None:
+            texts = sorted({r.meta["answers"][0] for r in self.rows})
+            encode = model.backbone.processor.tokenizer.encode
+            with torch.no_grad():
+                found = [model.backbone.embed(torch.tensor(encode(t, add_special_tokens=False))).float() for t in texts]
+                means = torch.stack([f.mean(0) for f in found])
+            self.texts = {text: i for i, text in enumerate(texts)}
+            self.embeddings = F.normalize(means - means.mean(0), dim=-1)
+        replies = self.replies(model, rows, seed).mean(1)
+        right = torch.tensor([self.texts[r.meta["answers"][0]] for r in rows])
+        return F.cross_entropy(SHARPNESS * F.normalize(replies, dim=-1) @ self.embeddings.T, right)
 
     def loss(self, model: Any, rows: Sequence[Row], seed: int) -> Tensor:
         """Cross-entropy of the answers' tokens, given the replies."""

@@ -2,9 +2,10 @@
 
 (a) static path only, (b) + constant replies, (c) the network with a learned constant for the request, (d) full, (e)
 full with requests shuffled among the batch at test time; the network reads the static tokens, as released, or the
-patches. Two stages, as published: the static mapping learns captions, once; then it is held in (b) to (e), which learn
-from kept prefixes (kept_prefixes.py), and goes on learning in (a), for as many steps. What is done is kept in --out:
-say it again to go on. Knows no targets: whatever comes out is printed.
+patches. As published, the static mapping first learns captions, once; then it is held in (b) to (e), and goes on
+learning in (a). Between, (b) to (e) learn `look_steps` without the language model: the mean reply is to be nearest to
+the answer's own embedding. Both from kept prefixes (kept_prefixes.py). What is done is kept in --out: say it again to
+go on. Knows no targets: whatever comes out is printed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Plan:
     static_tokens: int
     width: int
     align_steps: int
+    look_steps: int
     steps: int
+    static_steps: int  # of (a), which has no other way to learn
     batch: int
     pool: int  # training samples, kept in memory
     n: int  # questions of the test
@@ -116,7 +119,7 @@ def learn(plan: Plan, held: Any, samples: list[Any], aim: str, seed: int, out: P
     from perceptiongpt.train import train
 
     model = equipped(plan, held, "static", "grid", seed, static)
-    steps = plan.align_steps if aim == "align" else plan.steps
+    steps = plan.align_steps if aim == "align" else plan.static_steps
     rates = Rates(heads=plan.rate, rows=3 * plan.rate)
     stage = Stage(aim=aim, steps=steps, batch=max(1, plan.batch // 4), warmup=max(1, min(50, steps // 10)), rates=rates)
     run = Run(
@@ -127,31 +130,41 @@ def learn(plan: Plan, held: Any, samples: list[Any], aim: str, seed: int, out: P
 
 
 def learn_asking(plan: Plan, model: Any, kept: Any, seed: int) -> float:
-    """Train what asks on kept prefixes for the plan's steps; the loss of the last tenth."""
+    """Train what asks on kept prefixes, without the language model and then with it; the loss of the last tenth."""
     import torch
 
     from perceptiongpt.config import Rates
     from perceptiongpt.model.adapt import choose_trainable
     from perceptiongpt.rates import optimiser_of, schedule
 
-    choose_trainable(model, "all")
-    model.asker.static.requires_grad_(False)
-    optimiser = optimiser_of(model, Rates(heads=plan.rate, rows=3 * plan.rate), 0.01)
-    trained = [p for group in optimiser.param_groups for p in group["params"]]
-    batches = kept.batches(plan.batch, seed)
-    losses = []
-    for step in range(plan.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * schedule(step, plan.steps, max(1, min(50, plan.steps // 10)))
-        loss = kept.loss(model, next(batches), step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        losses.append(float(loss.detach()))
-        if (step + 1) % 50 == 0:
-            note(f"step {step + 1}: loss {np.mean(losses[-50:]):.3f}")
-    return float(np.mean(losses[-max(1, plan.steps // 10) :]))
+    last = 0.0
+    for name, steps, size, loss_of in (
+        ("look", plan.look_steps, 2 * plan.batch, kept.likeness),
+        ("ask", plan.steps, plan.batch, kept.loss),
+    ):
+        choose_trainable(model, "all")
+        model.asker.static.requires_grad_(False)
+        if name == "look":
+            if model.asker.settings.arm == "full":
+                kept.ask(model)
+            model.asker.ask.requires_grad_(False)  # or the kept requests would no longer be its own
+        optimiser = optimiser_of(model, Rates(heads=plan.rate, rows=3 * plan.rate), 0.01)
+        trained = [p for group in optimiser.param_groups for p in group["params"]]
+        batches = kept.batches(size, seed)
+        losses = []
+        for step in range(steps):
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * schedule(step, steps, max(1, min(50, steps // 10)))
+            loss = loss_of(model, next(batches), step)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            losses.append(float(loss.detach()))
+            if (step + 1) % 50 == 0:
+                note(f"{name} {step + 1}: loss {np.mean(losses[-50:]):.3f}")
+        last = float(np.mean(losses[-max(1, steps // 10) :]))
+    return last
 
 
 def equipped(plan: Plan, held: Any, arm: str, reads: str, seed: int, static: Any) -> Any:
@@ -168,6 +181,8 @@ def equipped(plan: Plan, held: Any, arm: str, reads: str, seed: int, static: Any
     model = equip(*held, seed=seed, points=False, lora_targets="none", ask=ask)
     if static is not None:
         model.asker.static.load_state_dict(static)
+        if getattr(model.asker, "fusion", None) is not None:  # what is kept of the tower is the mean that was learnt
+            model.asker.fusion.load_state_dict(model.asker.static.fusion.state_dict())
     return model
 
 
@@ -258,7 +273,7 @@ def experiment(plan: Plan, out: Path, similarity: Any, only: str) -> dict[str, A
                 rows = [(w, r.meta["answers"], r.meta["kind"]) for w, r in zip(what["said"], tests.rows, strict=True)]
                 hits = [exact(w, right) for w, right, _ in rows]
                 one = {**judged(rows, answers, similarity), "hits": hits, "spread": what["spread"]}
-                one["seconds_per_100_steps"] = 100 * line["seconds"] / plan.steps
+                one["seconds"] = line["seconds"]
                 note(f"{way} {reading} seed {seed}: {one['accuracy']:.3f}")
                 for place in READINGS if not reading else (reading,):  # (a) and (b) read nothing
                     results.setdefault(place, {}).setdefault(way, []).append(one)
@@ -283,9 +298,12 @@ def interval(hits: np.ndarray) -> tuple[float, float]:
 
 def table(results: dict[str, Any], plan: Plan) -> str:
     """Accuracy of each arm and reading with its interval, differences, and accuracies by kind, as Markdown."""
+    count = results[READINGS[0]]["a"][0]["n"]
     lines = [
-        f"{plan.data} questions, {plan.n} held out, {plan.seeds} seeds, {plan.steps} steps of {plan.batch}, network "
-        f"{plan.network}, {plan.static_tokens} static tokens. In brackets 95 % by bootstrap over seeds and questions.",
+        f"{Path(plan.data).name} questions, {count} held out, {plan.seeds} seeds. (b) to (e): {plan.look_steps} steps of "
+        f"{2 * plan.batch} without the host, {plan.steps} of {plan.batch} with it; (a): {plan.static_steps} of "
+        f"{plan.batch}. Network {plan.network}, {plan.static_tokens} static tokens, {plan.pool} questions to learn from, "
+        f"rate {plan.rate:g}. In brackets 95 % by bootstrap over seeds and questions.",
         "",
         "| arm | " + " | ".join(f"reads {r}" for r in READINGS) + " |",
         "| --- | " + " | ".join("---" for _ in READINGS) + " |",
@@ -342,7 +360,11 @@ def main(words: Sequence[str] | None = None) -> int:
     top.add_argument("--static-tokens", type=int, default=4, help="width of the static path (default: %(default)s)")
     top.add_argument("--width", type=int, default=256, help="of the network (default: %(default)s)")
     top.add_argument("--align-steps", type=int, default=300, help="caption steps before (default: %(default)s)")
-    top.add_argument("--steps", type=int, default=240, help="steps of each arm (default: %(default)s)")
+    top.add_argument(
+        "--look-steps", type=int, default=400, help="of (b) to (e) without the host (default: %(default)s)"
+    )
+    top.add_argument("--steps", type=int, default=100, help="of (b) to (e) with the host (default: %(default)s)")
+    top.add_argument("--static-steps", type=int, default=240, help="of (a) (default: %(default)s)")
     top.add_argument("--batch", type=int, default=32, help="questions a step (default: %(default)s)")
     top.add_argument("--pool", type=int, default=8000, help="training questions (default: %(default)s)")
     top.add_argument("--n", type=int, default=1000, help="held-out questions (default: %(default)s)")
@@ -357,10 +379,25 @@ def main(words: Sequence[str] | None = None) -> int:
     top.add_argument("--quick", action="store_true", help="a few steps, one seed: proof that it runs")
     told = top.parse_args(words)
     if told.quick:
-        told.align_steps, told.steps, told.batch, told.pool, told.n, told.seeds = 4, 6, 4, 24, 24, 1
-    names = ("host", "data", "network", "static_tokens", "width", "align_steps", "steps", "batch", "pool", "n", "seeds")
+        told.align_steps, told.look_steps, told.steps, told.static_steps = 4, 6, 6, 6
+        told.batch, told.pool, told.n, told.seeds = 4, 24, 24, 1
+    names = (
+        "host",
+        "data",
+        "network",
+        "static_tokens",
+        "width",
+        "align_steps",
+        "look_steps",
+        "steps",
+        "static_steps",
+        "batch",
+        "pool",
+        "n",
+        "seeds",
+    )
     try:
-        if min(told.steps, told.batch, told.pool, told.n, told.seeds, told.threads) < 1 or told.align_steps < 0:
+        if min(vars(told)[k] for k in (*names[5:], "threads")) < 1:
             raise ValueError("a size is below 1; give at least 1 of each")
         import torch
 
