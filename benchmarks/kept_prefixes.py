@@ -101,7 +101,8 @@ class Kept:
         if asker.settings.arm == "constant":
             return None
         source = self.maps if asker.fusion is not None else self.cells.permute(0, 2, 3, 1)
-        return asker.network.prepare(source[torch.as_tensor(pictures)].float())
+        with _autocast(model, False):  # as the model's own look
+            return asker.network.prepare(source[torch.as_tensor(pictures)].float())
 
     def opened(self, model: Any, rows: Sequence[Row], seed: int | None = None) -> tuple[Any, ...]:
         """The cache, mask [B, T + 1] and next places [B, 1] after `<ask>`, the replies, and where each looked."""
