@@ -28,7 +28,6 @@ from perceptiongpt.model.align import Gallery, NamedMask, named_masks
 POOL = 8  # batches that are sorted by length together
 SMALL = 1 << 16  # numbers
 TRIES = 100  # samples in place of a bad one
-_AGAIN = 1_000_003  # a bad sample is replaced by the one so much further on
 
 
 class TrainError(ValueError):
@@ -127,7 +126,7 @@ class Batches(torch.utils.data.Dataset):
         """Sample i of the mixture, or the first that can be read after it."""
         for again in range(first, TRIES):
             try:
-                return self.samples[i + again * _AGAIN]
+                return self.samples.instead(i, again)
             except (ValueError, OSError) as error:
                 self._pass_over(str(error), bad)
         raise TrainError(f"{TRIES} samples in a row cannot be read, the last: {bad[-1]}; mend the data")
