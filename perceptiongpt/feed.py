@@ -103,8 +103,8 @@ class Batches(torch.utils.data.Dataset):
             return str(error)  # an exception would come out of a worker process with its trace for a message
         found, made, own = zip(*rows, strict=True)
         names = () if self.world == 1 else tuple(n for s in chosen for n in _names(s))
-        pictured = [s for s in found if s.image is not None]
-        named = [named_masks(named_regions(s), self.eye.canvas) if self.naming else [] for s in pictured]
+        pictured = [(s, canvas) for s, (_, canvas, _) in zip(found, made, strict=True) if canvas is not None]
+        named = [named_masks(named_regions(s), canvas) if self.naming else [] for s, canvas in pictured]
         ids = tuple(s.called for s in found)
         batch = together(made, self.renderer, self.eye, own)
         return Fed(_light(batch) if torch.utils.data.get_worker_info() else batch, named, names, ids, tuple(bad))
@@ -172,7 +172,8 @@ def named_regions(sample: Sample) -> list[Region]:
 def _names(sample: Sample) -> list[str]:
     if sample.image is None:
         return []
-    return [r.label for r in named_regions(sample) if r.label and r.mask is not None and r.mask.any()]
+    seen = [(r.label, r.mask) for r in named_regions(sample) if r.mask is not None or r.box is not None]
+    return [label for label, mask in seen if label and (mask is None or mask.any())]
 
 
 def feed(source: Batches, first: int, workers: int) -> Iterator[Fed]:

@@ -41,7 +41,9 @@ def stream(path: Path, part: str = "train", say: Say = print) -> Iterator[Record
     ahead = iter(rows)
     first = list(islice(ahead, FIRST))
     sizes = [_size(row, _held(row[column])) for row in first]
-    kind = _kind([(b, size) for row, size in zip(first, sizes, strict=True) if size for b in _listed(row["objects"])[0]])
+    kind = _kind(
+        [(b, size) for row, size in zip(first, sizes, strict=True) if size for b in _listed(row["objects"])[0]]
+    )
     say(f"{path.name}, split {part}: boxes are read as {KINDS[kind]}, told from the first {len(first)} rows")
     for i, row in enumerate(chain(first, ahead)):
         picture = _held(row[column])

@@ -23,7 +23,7 @@ class Stream:
     """An endless source: item i is the i-th sample read, shuffled among its neighbours; asked for i by i.
 
     At the end it begins anew, with other questions. Going back far costs reading from the beginning, as resuming does.
-    `read` opens the records; `part`: as for Dialogues. An entry that can't be read raises ValueError when it is asked for.
+    `read` opens the records; `part`: as for Dialogues. An entry that can't be read raises ValueError when asked for.
     """
 
     def __init__(self, read: Callable[[], Iterable[Record | Fault]], seed: int = 0, part: str = "all") -> None:
