@@ -74,7 +74,8 @@ def stages(
     rates = Rates() if fresh else Rates(heads=3e-4, rows=5e-4, adapter=3e-4, vision=1e-4, host=5e-5)
     made = []
     if naming:
-        made.append(Stage(aim="name", steps=2 * total, batch=4 * (batch or BATCH), rates=Rates(host=1e-3)))
+        keep = round(min(Stage.keep, max(64, 3 * held.pictures)))  # drawn at random: three times, most are among them
+        made.append(Stage(aim="name", steps=2 * total, batch=4 * (batch or BATCH), keep=keep, rates=Rates(host=1e-3)))
     if wording:
         made.append(Stage(aim="words", steps=total - last, rates=Rates(heads=5e-4, host=2e-4, vision=2e-4)))
     made.append(Stage(steps=last, rates=replace(rates, host=2e-5) if tune == "full" else rates))
