@@ -86,6 +86,24 @@ def test_one_command_makes_a_model_that_every_verb_uses(trained: Path, capsys: C
     assert run["val"] == [f"{trained.parent}/data/mine.json:val"]
 
 
+def test_a_trained_model_goes_on_with_new_names_in_stages(tmp_path: Path, capsys: Capture) -> None:
+    data = written(tmp_path / "data")
+    words = ["train", "--data", f"{data}:train", "--batch", "2", "--set", "workers=0"]
+    projector = ["--set", 'settings.trained_host_modules=["model.multi_modal_projector"]']
+    first = [*words, "--host", "tiny:aya_vision", "--steps", "1", *SMALL, *projector]
+    assert cli.main([*first, "--out", str(tmp_path / "one")]) == 0
+    assert "begins with the bare host tiny:aya_vision" in capsys.readouterr().out
+    assert cli.main([*words, "--model", str(tmp_path / "one"), "--steps", "4", "--out", str(tmp_path / "two")]) == 0
+    told = capsys.readouterr().out
+    assert f"goes on from {tmp_path / 'one'}" in told
+    assert [line.split(": ")[1] for line in told.splitlines() if line.startswith("Stage ")] == [
+        "name, 8 steps of 8",
+        "words, 3 steps of 2",
+        "all, 1 steps of 2",
+    ]
+    assert load(tmp_path / "two", device="cpu").model.settings == load(tmp_path / "one", device="cpu").model.settings
+
+
 def test_the_card_is_filled_in_by_the_run(trained: Path) -> None:
     card = (trained / "best/README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: perceptiongpt\n")
