@@ -71,13 +71,15 @@ def validate(model: Any, questions: Sequence[Exchange]) -> dict[str, list[float]
     """
     modes = {m: m.training for m in model.modules()}
     eye = Eye(model)
+    half = model.backbone.dtype == torch.bfloat16  # what trains is float32, also in such a host
     found: dict[str, list[float]] = {"score": [], "iou": [], "acc50": [], "words": []}
     try:
         for start in range(0, len(questions), TOGETHER):
             part = questions[start : start + TOGETHER]
-            seen = eye.look([q.picture for q in part])
             shown = [q.asked.regions or None for q in part]
-            answers = seen.ask([q.asked.text for q in part], shown, max_new_tokens=64)
+            with torch.autocast(model.backbone.device.type, torch.bfloat16, enabled=half):
+                seen = eye.look([q.picture for q in part])
+                answers = seen.ask([q.asked.text for q in part], shown, max_new_tokens=64)
             for question, answer in zip(part, answers, strict=True):
                 for name, value in judged(answer, question.true).items():
                     found[name].append(value)
