@@ -58,17 +58,18 @@ def stages(
     batch: int | None = None,
     accumulate: int | None = None,
     times: float | None = None,
+    at_once: bool = False,
 ) -> tuple[Stage, ...]:
     """The stages of a run on own data; `steps`: of all but the naming of image tokens; `times`: of every rate.
 
     A trained plug-in first learns new names (image tokens, then decoders that read words, both without a step of the
     language model, so that a picture costs a fifth), and then the whole. A fresh one on a host that reads pictures
-    learns the whole at once: there is nothing yet to put names to.
+    learns the whole `at_once`: there is nothing yet to put names to.
     """
     total = steps or round(min(MOST, max(LEAST, held.pictures)))
-    points, moves = settings.get("points", True), tune != "frozen"
-    naming = not fresh and moves and points and held.named and bool(settings.get("trained_host_modules"))
-    wording = not fresh and points and held.pointed and bool(settings.get("read_window")) and total > 3
+    staged = settings.get("points", True) and not (fresh or at_once)
+    naming = staged and tune != "frozen" and held.named and bool(settings.get("trained_host_modules"))
+    wording = staged and held.pointed and bool(settings.get("read_window")) and total > 3
     last = total // 4 if wording else total
     # What is trained already wants gentle steps; what is new must learn all.
     rates = Rates() if fresh else Rates(heads=3e-4, rows=5e-4, adapter=3e-4, vision=1e-4, host=5e-5)

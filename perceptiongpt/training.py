@@ -52,7 +52,7 @@ def train(told: Namespace) -> None:
 
     start = None if run.start is None else PACKAGED if run.start == "default" else store.model_folder(run.start)
     known = None if start is None else store.read_config(start)
-    run, sources, val = opened(run, say, divide=bool(told.data))
+    run, sources, val = opened(run, say, divide=bool(told.data) and not sharded())
     samples = Mix(sources, run.seed)
     if told.preset is None:
         planned = run_of(told, Held.of(samples.sources), known)
@@ -122,7 +122,7 @@ def _own(told: Namespace, held: Held, known: Mapping[str, Any] | None) -> Run:
     if fresh and tune != "lora":
         settings["lora_targets"] = "none"
     had = settings if known is None else known["settings"]
-    made = stages(held, had, fresh, tune, told.steps, told.batch, told.accumulate, told.rate)
+    made = stages(held, had, fresh, tune, told.steps, told.batch, told.accumulate, told.rate, sharded())
     steps = sum(stage.steps for stage in made if stage.aim != "name")
     return Run(
         name=Path(told.out or "mine").name,
@@ -167,6 +167,11 @@ def whole_modules(host: Any) -> tuple[str, ...]:
     wanted = [host.get_decoder(), *([] if tied else [host.get_output_embeddings()])]
     found = {id(m): n for n, m in host.named_modules()}
     return tuple(found[id(m)] for m in wanted)
+
+
+def sharded() -> bool:
+    """Whether the launcher set an engine that shards a model, once: such a run has one stage and no validation."""
+    return "true" in (os.environ.get("ACCELERATE_USE_FSDP"), os.environ.get("ACCELERATE_USE_DEEPSPEED"))
 
 
 def check_qlora(asked: bool) -> None:

@@ -23,7 +23,7 @@ def test_new_names_come_before_the_whole_where_they_can() -> None:
     assert aims(settings={**PACKAGED, "trained_host_modules": ()}) == ["words", "all"]
     assert aims(settings={**PACKAGED, "points": False}) == ["all"]
     assert aims(tune="frozen") == ["words", "all"]
-    assert aims(fresh=True) == ["all"]
+    assert aims(fresh=True) == aims(at_once=True) == ["all"]
 
 
 def test_steps_follow_the_number_of_pictures_or_what_was_told() -> None:
