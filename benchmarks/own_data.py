@@ -61,7 +61,7 @@ def command(*words: str) -> None:
 
 def asked(model: str, data: Path, work: Path) -> dict[str, Any]:
     """The figures of a model on the val part: every class of which a picture holds one."""
-    file = work / f"{Path(model).name}.json"
+    file = work / f"answers-{Path(model).name}.json"
     where = ["--data", f"coco:{data / 'annotations.json'}:val", "--out", str(file.with_suffix(""))]
     command("evaluate", model, *where, "--n", "100000", "--json", str(file))
     return json.loads(file.read_text(encoding="utf-8"))

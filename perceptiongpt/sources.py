@@ -104,8 +104,11 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
 def _stream(name: str, seed: int, say: Say) -> Stream:
     """A source that reads on as it is asked; its first record is read at once, so that a dead address is told early."""
     rows, part = open_records(name, say, streaming=True)
-    if next(rows, None) is None:
+    first = next(rows, None)
+    if first is None:
         raise ValueError(f"source {name} holds no samples; give data with at least one")
+    if isinstance(first, Fault):
+        raise ValueError(f"{first.where}: {first.what}")
     return Stream(partial(_rows, name), seed, part)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from perceptiongpt.config import Run, Weights, preset, with_changes
 from perceptiongpt.data.mix import Source
+from perceptiongpt.data.stream import Stream
 from perceptiongpt.recipe import ANY, Held, stages
 from perceptiongpt.sources import open_source, parts_of
 
@@ -182,16 +183,25 @@ def check_qlora(asked: bool) -> None:
         )
 
 
-def opened(run: Run, say: Callable[[str], None], divide: bool) -> tuple[Run, list[tuple[Source, float]], list[Source]]:
+Opened = tuple[Run, list[tuple[Source | Stream, float]], list[Source | Stream]]
+
+
+def opened(run: Run, say: Callable[[str], None], divide: bool) -> Opened:
     """The sources to train on and to validate on, and the run with their names.
 
     `divide`: where nothing was named to validate on, data that has parts is divided into them. With `skip_bad`,
     entries that can't be read are left out and said. Raises ValueError or FileNotFoundError for data of no use.
     """
     bad: list[str] = []
+    heard: set[str] = set()
 
-    def open_one(name: str) -> Source:
-        return open_source(name, run.seed, say, bad.append if run.skip_bad else None)
+    def once(line: str) -> None:  # both parts of a source say how it is read
+        if line not in heard:
+            heard.add(line)
+            say(line)
+
+    def open_one(name: str) -> Source | Stream:
+        return open_source(name, run.seed, once, bad.append if run.skip_bad else None)
 
     data, val = list(run.data), list(run.val)
     train, asked = [], [open_one(name) for name in val]

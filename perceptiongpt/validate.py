@@ -20,9 +20,11 @@ from perceptiongpt.core.masks import mask_to_box
 from perceptiongpt.data.mix import Source
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.sample import PLACE, Picture, Turn
+from perceptiongpt.data.stream import Stream
 from perceptiongpt.predict import Eye
 
 TOGETHER = 8
+TRIES = 10_000  # samples of a stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,7 @@ class Exchange:
     true: Turn
 
 
-def exchanges(sources: Sequence[Source], n: int, seed: int) -> list[Exchange]:
+def exchanges(sources: Sequence[Source | Stream], n: int, seed: int) -> list[Exchange]:
     """A fixed sample of at most n questions, one a dialogue, spread over the sources.
 
     Each is asked without those before it in its dialogue.
@@ -45,7 +47,8 @@ def exchanges(sources: Sequence[Source], n: int, seed: int) -> list[Exchange]:
     found: list[Exchange] = []
     for number, source in enumerate(sources):
         wanted = (n * (number + 1)) // len(sources)
-        for i in rng.permutation(min(len(source), 100_000)) if wanted > len(found) else []:
+        order = range(TRIES) if isinstance(source, Stream) else rng.permutation(min(len(source), 100_000))
+        for i in order if wanted > len(found) else []:
             try:
                 sample = source[int(i)]
                 image = sample.image() if callable(sample.image) else sample.image

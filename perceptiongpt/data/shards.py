@@ -91,9 +91,9 @@ def _read_one(shard: Path | str, reading: str) -> Iterator[Record | Fault]:
                     parts[kind] = _content(tar, member)
             if parts:
                 yield _sample(name, key, parts, reading)
+    except RemoteError as error:
+        yield Fault(name, str(error).removeprefix(f"{name} "))
     except (tarfile.TarError, EOFError, OSError) as error:
-        if isinstance(error, RemoteError):
-            raise
         yield Fault(name, f"it is no whole plain tar ({error}); make it anew, uncompressed")
 
 

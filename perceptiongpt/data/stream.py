@@ -34,7 +34,11 @@ class Stream:
         if os.getpid() != self._owner or i < self._next - REMEMBERED:
             self._restart()  # another process's file or connection is not to be shared
         while self._next <= i:
-            self._kept[self._next] = next(self._ahead)
+            try:
+                self._kept[self._next] = next(self._ahead)
+            except Exception:
+                self._restart()  # a reader that broke off gives no more
+                raise
             self._kept.pop(self._next - REMEMBERED, None)
             self._next += 1
         found = self._kept[i]

@@ -21,6 +21,7 @@ from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.record import Fault, Record
 from perceptiongpt.data.stream import SHUFFLED, Stream
 from perceptiongpt.sources import open_source
+from perceptiongpt.validate import exchanges
 
 COUNT = 30
 
@@ -76,6 +77,30 @@ def test_a_stream_is_divided_by_picture(address: str) -> None:
     assert not any(map(is_val, keys[0])) and all(map(is_val, keys[1]))
 
 
+def test_a_stream_with_a_dead_shard_goes_on_after_it(address: str) -> None:
+    source = open_source(f"shards:{address}/s-{{0..2}}.tar", 0)
+    found, faults = set(), []
+    for i in range(COUNT + 1):
+        try:
+            found.add(told(source[i]))
+        except ValueError as error:
+            faults.append(str(error))
+    assert len(found) == COUNT
+    assert len(faults) == 1 and "s-2.tar: cannot be read" in faults[0]
+    assert len(exchanges([source], 5, 0)) == 5
+
+
+def test_a_reader_that_breaks_off_breaks_off_again() -> None:
+    def read() -> Iterator[Record | Fault]:
+        raise ValueError("x.json is not JSON")
+        yield
+
+    source = Stream(read, 0)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="not JSON"):
+            source[0]
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -90,18 +115,17 @@ def test_a_dead_address_is_told_by_name(address: str, name: str, why: str) -> No
 
 
 def test_nobody_at_home_is_told_by_name() -> None:
-    with pytest.raises(OSError, match=r"http://127.0.0.1:9/x.tar cannot be read"):
+    with pytest.raises(ValueError, match=r"http://127.0.0.1:9/x.tar: cannot be read"):
         open_source("http://127.0.0.1:9/x.tar", 0)
     with pytest.raises(ValueError, match=r"read from disk"):
         open_source("coco:http://127.0.0.1:9/x.json", 0)
-    with pytest.raises(OSError, match="no address of http"):
+    with pytest.raises(ValueError, match="no address of http"):
         open_source("shards:file:///etc/x.tar", 0)
 
 
 def test_a_shard_without_end_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "FILE_LIMIT", 4096)
-    source = Stream(lambda: iter(rows(0)), 0)
-    with pytest.raises(OSError, match="split it"):
+    with pytest.raises(ValueError, match="split it"):
         source = open_source(f"{address}/s-0.tar", 0)
         [source[i] for i in range(COUNT)]
 
