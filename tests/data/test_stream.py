@@ -104,7 +104,7 @@ def test_a_reader_that_breaks_off_breaks_off_again() -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("none.tar", "none.tar cannot be read .*check the address"),
+        ("none.tar", "none.tar: cannot be read .*check the address"),
         ("broken.tar", "broken.tar: it is no whole plain tar"),
     ],
 )
