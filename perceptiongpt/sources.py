@@ -16,7 +16,7 @@ from perceptiongpt.data import coco, dialects, flickr, genome, hub, lvis, refcoc
 from perceptiongpt.data.dialogues import Dialogues, is_val
 from perceptiongpt.data.mix import Source
 from perceptiongpt.data.record import Fault, Record, Say, strict
-from perceptiongpt.data.stream import Stream
+from perceptiongpt.data.stream import EmptyStreamError, Stream
 
 SHAPES = 4096  # pictures of 64 px: a few megabytes, and some seconds to draw
 SCENES = 200_000  # made one by one when asked for
@@ -109,7 +109,14 @@ def _stream(name: str, seed: int, say: Say) -> Stream:
         raise ValueError(f"source {name} holds no samples; give data with at least one")
     if isinstance(first, Fault):
         raise ValueError(f"{first.where}: {first.what}")
-    return Stream(partial(_rows, name), seed, part)
+    made = Stream(partial(_rows, name), seed, part)
+    try:
+        made[0]
+    except EmptyStreamError as error:
+        raise ValueError(f"source {name}: {error}") from error
+    except ValueError:
+        pass  # a bad entry is an error, or passed over, when its turn comes
+    return made
 
 
 def _rows(name: str) -> Iterator[Record | Fault]:

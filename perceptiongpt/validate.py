@@ -24,7 +24,7 @@ from perceptiongpt.data.stream import Stream
 from perceptiongpt.predict import Eye
 
 TOGETHER = 8
-TRIES = 10_000  # samples of a stream
+TRIES = 1_000  # samples of a stream
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,10 +67,10 @@ def _read_one(shard: Path | str, reading: str) -> Iterator[Record | Fault]:
         # Plain only: a compressed one cannot be read from the middle.
         with (
             opened(shard) if isinstance(shard, str) else shard.open("rb") as file,
-            tarfile.open(fileobj=file, mode="r:") as tar,  # type: ignore[call-overload]
+            tarfile.open(fileobj=file, mode="r:") as tar,
         ):
             for member in tar:
-                tar.members.clear()  # tarfile would remember every one
+                tar.members.clear()  # type: ignore[attr-defined]  # tarfile would remember every one
                 stem, _, suffix = member.name.rpartition("/")[2].partition(".")
                 stem = f"{member.name.rpartition('/')[0]}/{stem}".lstrip("/")
                 if not member.isreg() or member.issparse() or not suffix:

@@ -19,6 +19,10 @@ SHUFFLED = 256  # records that are held to be dealt out in another order
 REMEMBERED = 256  # samples that may be asked for again
 
 
+class EmptyStreamError(ValueError):
+    """A stream was read to its end, and nothing in it can be asked about."""
+
+
 class Stream:
     """An endless source: item i is the i-th sample read, shuffled among its neighbours; asked for i by i.
 
@@ -70,7 +74,7 @@ class Stream:
                     count += 1
                     yield found
             if not count and not last:  # an epoch may hold only what other words would make a question of
-                raise ValueError("a stream holds nothing to ask; give data with regions or captions")
+                raise EmptyStreamError("it holds nothing to ask; give data with regions, captions or talk")
             epoch, last = epoch + 1, count
 
     def _shuffled(self, rng: np.random.Generator) -> Iterator[Record | Fault]:

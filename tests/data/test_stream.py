@@ -186,10 +186,14 @@ def test_rows_of_a_data_set_stream_as_they_are_read_whole(tmp_path: Path) -> Non
     assert "told from the first 5 rows" in heard[0]
 
 
-def test_a_stream_crosses_to_another_process_at_its_beginning(tmp_path: Path) -> None:
+def test_a_stream_crosses_to_another_process_and_an_empty_one_is_refused(tmp_path: Path) -> None:
     import pickle
 
     line = {"image": None, "turns": [{"role": "user", "text": "a"}, {"role": "assistant", "text": "b"}]}
     (tmp_path / "x.jsonl").write_text("\n".join(json.dumps(line) for _ in range(3)))
     source = open_source(f"stream:{tmp_path / 'x.jsonl'}", 0)
+    (tmp_path / "y.jsonl").write_text(json.dumps({**line, "image": None}) + "\n")
+    parts = [f"stream:{tmp_path / 'y.jsonl'}:{p}" for p in ("train", "val")]
+    with pytest.raises(ValueError, match="nothing to ask"):  # one of two parts of one line
+        [open_source(name, 0) for name in parts]
     assert told(pickle.loads(pickle.dumps(source))[2]) == told(source[2]) == "b"
