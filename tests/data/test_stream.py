@@ -146,12 +146,13 @@ def test_a_stream_gives_the_same_to_whoever_asks_in_whatever_steps() -> None:
 
 
 def test_a_stream_in_a_mixture_goes_at_the_pace_of_its_weight() -> None:
-    whole = [Stream(lambda: iter(rows(1000)), 1), [s for s in (Stream(lambda: iter(rows(4)), 1)[i] for i in range(4))]]
-    mix = Mix([(whole[0], 1.0), (whole[1], 3.0)], 0)
+    many = Stream(lambda: iter(rows(1000)), 1)
+    few = [Stream(lambda: iter(rows(4)), 1)[i] for i in range(4)]
+    mix = Mix([(many, 1.0), (few, 3.0)], 0)
     found = [mix[i] for i in range(2000)]
     assert told(found[7]) == told(mix[7])
     assert len({told(s) for s in found}) == pytest.approx(300, rel=0.25)  # a quarter of 2,000, some twice
-    assert told(Mix([(whole[0], 1.0)], 0).instead(5, 2)) == told(whole[0][7])
+    assert told(Mix([(many, 1.0)], 0).instead(5, 2)) == told(many[7])
 
 
 def test_a_bad_row_of_a_stream_is_an_error_when_it_is_asked_for() -> None:
