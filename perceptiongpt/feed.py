@@ -28,7 +28,6 @@ from perceptiongpt.model.align import Gallery, NamedMask, named_masks
 POOL = 8  # batches that are sorted by length together
 SMALL = 1 << 16  # numbers
 TRIES = 100  # samples in place of a bad one
-_AGAIN = 1_000_003  # a bad sample is replaced by the one so much further on
 
 
 class TrainError(ValueError):
@@ -104,8 +103,8 @@ class Batches(torch.utils.data.Dataset):
             return str(error)  # an exception would come out of a worker process with its trace for a message
         found, made, own = zip(*rows, strict=True)
         names = () if self.world == 1 else tuple(n for s in chosen for n in _names(s))
-        pictured = [s for s in found if s.image is not None]
-        named = [named_masks(named_regions(s), self.eye.canvas) if self.naming else [] for s in pictured]
+        pictured = [(s, canvas) for s, (_, canvas, _) in zip(found, made, strict=True) if canvas is not None]
+        named = [named_masks(named_regions(s), canvas) if self.naming else [] for s, canvas in pictured]
         ids = tuple(s.called for s in found)
         batch = together(made, self.renderer, self.eye, own)
         return Fed(_light(batch) if torch.utils.data.get_worker_info() else batch, named, names, ids, tuple(bad))
@@ -127,7 +126,7 @@ class Batches(torch.utils.data.Dataset):
         """Sample i of the mixture, or the first that can be read after it."""
         for again in range(first, TRIES):
             try:
-                return self.samples[i + again * _AGAIN]
+                return self.samples.instead(i, again)
             except (ValueError, OSError) as error:
                 self._pass_over(str(error), bad)
         raise TrainError(f"{TRIES} samples in a row cannot be read, the last: {bad[-1]}; mend the data")
@@ -173,7 +172,8 @@ def named_regions(sample: Sample) -> list[Region]:
 def _names(sample: Sample) -> list[str]:
     if sample.image is None:
         return []
-    return [r.label for r in named_regions(sample) if r.label and r.mask is not None and r.mask.any()]
+    seen = [(r.label, r.mask) for r in named_regions(sample) if r.mask is not None or r.box is not None]
+    return [label for label, mask in seen if label and (mask is None or mask.any())]
 
 
 def feed(source: Batches, first: int, workers: int) -> Iterator[Fed]:

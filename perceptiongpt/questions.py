@@ -68,7 +68,7 @@ def questions_of(
         )
     if kind == "flickr30k":
         _, path, split = parted(data)
-        return phrase_questions(path, split or "test"), f"flickr30k:{split or 'test'}"
+        return phrase_questions(Path(path), split or "test"), f"flickr30k:{split or 'test'}"
     records, words = named_records(data)
     return record_questions(list(records)), words
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from perceptiongpt.data import coco, dialects, flickr, genome, hub, lvis, refcoco, shards, yolo
 from perceptiongpt.data.dialogues import Dialogues, is_val
 from perceptiongpt.data.mix import Source
 from perceptiongpt.data.record import Fault, Record, Say, strict
+from perceptiongpt.data.stream import EmptyStreamError, Stream
 
 SHAPES = 4096  # pictures of 64 px: a few megabytes, and some seconds to draw
 SCENES = 200_000  # made one by one when asked for
@@ -23,11 +26,13 @@ PARTS = ("train", "val", "all")
 @dataclass(frozen=True)
 class Format:
     """How files of a kind are read: `read(path, part, say)`. `splits`: they have splits of their own, by these names;
-    without, pictures are divided by a hash of their key."""
+    without, pictures are divided by a hash of their key. `stream`: how they are read one after the other, where that
+    is another way."""
 
-    read: Callable[[Path, str, Say], Iterator[Record | Fault]]
+    read: Callable[[Any, str, Say], Iterator[Record | Fault]]
     splits: tuple[str, ...] = ()
     options: tuple[str, ...] = ()  # other words that may stand after the path
+    stream: Callable[[Any, str, Say], Iterator[Record | Fault]] | None = None
 
 
 FORMATS = {
@@ -39,13 +44,14 @@ FORMATS = {
     "yolo": Format(yolo.read, ("train", "val", "test")),
     "jsonl": Format(dialects.read, options=tuple(dialects.READINGS)),
     "shards": Format(shards.read, options=tuple(dialects.READINGS)),
-    "hf": Format(hub.read, ("train", "validation", "val", "test")),
+    "hf": Format(hub.read, ("train", "validation", "val", "test"), stream=hub.stream),
 }
 
 
-def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) -> Source:
+def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) -> Source | Stream:
     """The source called `name`: "shapes", "scenes:SPLIT", "questions:SPLIT" and "captions:SPLIT" (words alone about
-    scenes), "vqa:FORMAT:FILE[:PART]" (data.vqa), "FORMAT:PATH[:SPLIT]", or a path whose format can be told.
+    scenes), "vqa:FORMAT:FILE[:PART]" (data.vqa), "FORMAT:PATH[:SPLIT]", or a path whose format can be told;
+    "stream:NAME" reads those one after the other and holds few, and so are addresses read.
 
     "shapes:N" and "scenes:SPLIT:N" say how many samples there are; formats are the keys of FORMATS. Raises ValueError
     (FileNotFoundError for a path) that lists what there is. An entry that can't be read is an error, unless `bad` is
@@ -79,6 +85,8 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
         form, _, rest = rest.partition(":")
         file, _, part = rest.rpartition(":") if rest.endswith((":train", ":val", ":all")) else (rest, "", "all")
         return _filled([s for s in read_vqa(form, file, part) if s.turns[-1].text], name)
+    if kind == "stream" or "://" in name:
+        return _stream(name.removeprefix("stream:"), seed, say)
     path = Path(name).expanduser()
     if kind not in FORMATS and path.is_dir() and (path / "samples.jsonl").is_file():
         from perceptiongpt.data.scenes import Scenes
@@ -93,31 +101,58 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
     return _filled(Dialogues(records, seed, part), name)  # type: ignore[arg-type]
 
 
+def _stream(name: str, seed: int, say: Say) -> Stream:
+    """A source that reads on as it is asked; its first record is read at once, so that a dead address is told early."""
+    rows, part = open_records(name, say, streaming=True)
+    first = next(rows, None)
+    if first is None:
+        raise ValueError(f"source {name} holds no samples; give data with at least one")
+    if isinstance(first, Fault):
+        raise ValueError(f"{first.where}: {first.what}")
+    made = Stream(partial(_rows, name), seed, part)
+    try:
+        made[0]
+    except EmptyStreamError as error:
+        raise ValueError(f"source {name}: {error}") from error
+    except ValueError:
+        pass  # a bad entry is an error, or passed over, when its turn comes
+    return made
+
+
+def _rows(name: str) -> Iterator[Record | Fault]:
+    return open_records(name, lambda line: None, streaming=True)[0]
+
+
 def parts_of(name: str) -> tuple[str, str] | None:
     """The names of a source's parts to train and to validate on; None where it names one already, or has none."""
     path = Path(name).expanduser()
     if name.partition(":")[0] in ("shapes", "scenes") or (path / "samples.jsonl").is_file():
         return None
-    kind, _, part = parted(name)
+    kind, _, part = parted(name.removeprefix("stream:"))
     splits = FORMATS[kind].splits or PARTS
     val = next((v for v in ("val", "validation") if v in splits), None)
     return None if part or val is None or kind == "hf" else (f"{name}:train", f"{name}:{val}")
 
 
-def open_records(name: str, say: Say = print) -> tuple[Iterator[Record | Fault], str]:
-    """(records, part) of "FORMAT:PATH[:SPLIT]" or a path: what a file says, faults among it.
+def open_records(name: str, say: Say = print, streaming: bool = False) -> tuple[Iterator[Record | Fault], str]:
+    """(records, part) of "[stream:]FORMAT:PATH[:SPLIT]" or a path: what a file says, faults among it.
 
     `part` ("train", "val", "all") is still to be divided by picture: "all" where the format has splits of its own.
     """
-    kind, path, part = parted(name)
+    kind, path, part = parted(name.removeprefix("stream:"))
     form = FORMATS[kind]
-    if kind != "hf" and "{" not in path.name and not path.exists():
+    if kind != "hf" and isinstance(path, Path) and "{" not in path.name and not path.exists():
         raise FileNotFoundError(f"{path} is not there; give the path of {kind} data")
+    if isinstance(path, str) and kind != "shards":
+        raise ValueError(
+            f"{path} is an address, and {kind} data is read from disk; fetch it first, or give .tar shards"
+        )
+    read = form.stream or form.read if streaming or name.startswith("stream:") else form.read
     if form.splits:
-        return form.read(path, part or form.splits[0], say), "all"
+        return read(path, part or form.splits[0], say), "all"
     if part in PARTS:
-        return form.read(path, "", say), part
-    return form.read(path, part, say), "all"
+        return read(path, "", say), part
+    return read(path, part, say), "all"
 
 
 def sound_records(name: str, fault: Callable[[Fault], object] = lambda fault: None) -> Iterator[Record]:
@@ -134,7 +169,7 @@ def named_records(name: str) -> tuple[Iterator[Record], str]:
         raise ValueError(f"{name!r} names no part; write {kind}:{path}:PART with one of {parts}")
     rows, left = open_records(name, lambda line: None)
     kept = (row for row in strict(rows) if left == "all" or (left == "val") == is_val(row.key))
-    return kept, f"{kind}:{path.name}:{part}"
+    return kept, f"{kind}:{Path(path).name}:{part}"
 
 
 def _sound(rows: Iterable[Record | Fault], fault: Callable[[Fault], object]) -> Iterator[Record]:
@@ -145,8 +180,8 @@ def _sound(rows: Iterable[Record | Fault], fault: Callable[[Fault], object]) -> 
             yield row
 
 
-def parted(name: str) -> tuple[str, Path, str]:
-    """(format, path, split or reading) of a source's name."""
+def parted(name: str) -> tuple[str, Path | str, str]:
+    """(format, path or address, split or reading) of a source's name."""
     kind, _, rest = name.partition(":")
     if kind not in FORMATS:
         kind, rest = "", name
@@ -154,7 +189,7 @@ def parted(name: str) -> tuple[str, Path, str]:
     head, _, last = rest.rpartition(":")
     if head and last in {*PARTS, *(w for f in FORMATS.values() for w in (*f.splits, *f.options))}:
         rest, part = head, last
-    path = Path(rest).expanduser()
+    path = rest if "://" in rest else Path(rest).expanduser()
     if not kind:
         kind = recognised(path).replace("ours", "jsonl")
         if part and part not in (*(FORMATS[kind].splits or PARTS), *FORMATS[kind].options):
@@ -162,8 +197,10 @@ def parted(name: str) -> tuple[str, Path, str]:
     return kind, path, part
 
 
-def recognised(path: Path) -> str:
+def recognised(path: Path | str) -> str:
     """Which format lies at a path, told by names and by the first words of a file; "ours" for our own JSON lines."""
+    if isinstance(path, str):
+        return "shards"
     if path.is_dir():
         marks = {
             "data.yaml": "yolo",
@@ -176,6 +213,8 @@ def recognised(path: Path) -> str:
         found = next((kind for mark, kind in marks.items() if (path / mark).exists()), None)
         if found is None and any(path.glob("*.tar")):
             found = "shards"
+        if found is None and coco.files_in(path):
+            found = "coco"
         if found is not None:
             return found
     elif path.is_file():

@@ -179,7 +179,7 @@ def _stage(
                 "the rates or look at these samples"
             )
         last, better = step == stage.steps - 1, False
-        if questions and ((step + 1) % run.val_every == 0 or last):
+        if questions and stage.aim != "name" and ((step + 1) % run.val_every == 0 or last):
             found = gather_object([validate(model, questions[engine.process_index :: engine.num_processes])])
             values = {**values, **means(found)}
             better = now.best is None or values["val_score"] > now.best

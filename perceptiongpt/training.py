@@ -10,13 +10,15 @@ import importlib.util
 import math
 import os
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from perceptiongpt.config import Rates, Run, Stage, preset, with_changes
+from perceptiongpt.config import Run, Weights, preset, with_changes
 from perceptiongpt.data.mix import Source
+from perceptiongpt.data.stream import Stream
+from perceptiongpt.recipe import ANY, Held, stages
 from perceptiongpt.sources import open_source, parts_of
 
 TUNES = ("lora", "full", "frozen")
@@ -28,7 +30,6 @@ FRESH: dict[str, Any] = {
     "lora_rank": 16,
     "lora_alpha": 32,
 }
-STEPS, BATCH = 600, 8
 
 
 def train(told: Namespace) -> None:
@@ -51,10 +52,13 @@ def train(told: Namespace) -> None:
     from perceptiongpt.validate import exchanges
 
     start = None if run.start is None else PACKAGED if run.start == "default" else store.model_folder(run.start)
-    if start is not None and told.preset is None and told.host is None:
-        run = replace(run, host=store.read_config(start)["host"])
-    run, sources, val = opened(run, say, divide=bool(told.data))
+    known = None if start is None else store.read_config(start)
+    run, sources, val = opened(run, say, divide=bool(told.data) and not sharded())
     samples = Mix(sources, run.seed)
+    if told.preset is None:
+        planned = run_of(told, Held.of(samples.sources), known)
+        run = replace(planned, data=run.data, val=run.val)
+        say(_beginning(run))
     questions = exchanges(val, run.val_questions, run.seed) if val else ()
     device = told.device
     if device == "auto" and "LOCAL_RANK" in os.environ:
@@ -64,6 +68,8 @@ def train(told: Namespace) -> None:
     host, processor = open_host(run.host, told.dtype, device, told.qlora)
     if start is not None:
         model = store.load(start, host, processor)
+        if told.preset is None and model.backbone.dynamic:  # of such a host no picture's features can be kept
+            run = replace(run, stages=tuple(s for s in run.stages if s.aim != "name"))
     else:
         if told.tune == "full":
             run = replace(run, settings={**run.settings, "trained_host_modules": whole_modules(host)})
@@ -88,8 +94,11 @@ def pull(told: Namespace) -> None:
     print(get(told.repo, told.folder, told.revision))
 
 
-def run_of(told: Namespace) -> Run:
-    """The run that a command line means. Raises ValueError for flags that don't go together."""
+def run_of(told: Namespace, held: Held = ANY, known: Mapping[str, Any] | None = None) -> Run:
+    """The run that a command line means, on data that hold so much, from the model whose settings are `known`.
+
+    Raises ValueError for flags that don't go together.
+    """
     if told.preset is not None and (told.data or told.model):
         raise ValueError("a preset and --data or --model were given; give the one or the other")
     own = [n for n in ("tune", "steps", "batch", "accumulate", "rate") if getattr(told, n) is not None]
@@ -97,45 +106,46 @@ def run_of(told: Namespace) -> Run:
         raise ValueError(f"--{own[0]} goes with --data; a preset is changed by --set, such as --set stages.0.steps=50")
     if told.preset is None and not told.data:
         raise ValueError("neither data nor a preset was given; give --data PATH, or a preset such as tiny")
-    run = preset(told.preset) if told.preset else _own(told)
+    run = preset(told.preset) if told.preset else _own(told, held, known)
     changed = {"host": told.host, "out": told.out, "wandb": told.wandb} | {"recompute": told.recompute or None}
     changed |= {"skip_bad": told.skip_bad or None, "patience": told.patience, "val": tuple(told.val) or None}
     run = replace(run, **{k: v for k, v in changed.items() if v is not None})
     return with_changes(run, told.set)
 
 
-def _own(told: Namespace) -> Run:
-    """A run of one stage on somebody's own data, from a trained model (the packaged one) or from a bare host."""
-    fresh = told.host is not None and told.model is None
+def _own(told: Namespace, held: Held, known: Mapping[str, Any] | None) -> Run:
+    """A run on somebody's own data, from a trained model (the packaged one) or from a bare host."""
     tune = told.tune or "lora"
+    fresh = told.model is None and told.host is not None and (told.host != "default" or tune == "full")
     if tune == "full" and not fresh:
         raise ValueError("--tune full begins with a host, and a trained model was given; give --host and no --model")
-    steps, batch = told.steps or STEPS, told.batch or BATCH
-    # What is trained already wants gentle steps; what is new must learn all.
-    rates = Rates() if fresh else Rates(heads=3e-4, rows=5e-4, adapter=3e-4, vision=1e-4, host=5e-5)
-    if tune == "full":
-        rates = replace(rates, host=2e-5, adapter=0.0, vision=0.0)
-    if tune == "frozen":
-        rates = replace(rates, host=0.0, adapter=0.0, vision=0.0)
-    if told.rate is not None:
-        rates = replace(rates, **{k: v * told.rate for k, v in vars(rates).items()})
-    stage = Stage(
-        steps=steps, batch=batch, accumulate=told.accumulate or 1, warmup=max(1, min(50, steps // 10)), rates=rates
-    )
     settings = dict(FRESH) if fresh else {}
     if fresh and tune != "lora":
         settings["lora_targets"] = "none"
+    had = settings if known is None else known["settings"]
+    made = stages(held, had, fresh, tune, told.steps, told.batch, told.accumulate, told.rate, sharded())
+    steps = sum(stage.steps for stage in made if stage.aim != "name")
     return Run(
         name=Path(told.out or "mine").name,
+        host="default" if known is None else known["host"],
         start=None if fresh else (told.model or "default"),
         out="runs/mine",
         data=tuple(weighed(text) for text in told.data),
-        stages=(stage,),
+        stages=made,
         settings=settings,
+        weights=Weights() if fresh else Weights(name=0.2, cycle=0.1),
         save_every=max(1, min(100, steps // 4)),
-        val_every=max(1, min(200, steps // 4)),
+        val_every=max(1, min(200, steps // 3)),
         workers=1,
     )
+
+
+def _beginning(run: Run) -> str:
+    if run.start is None:
+        return f"Training begins with the bare host {run.host} (--model FOLDER goes on from a trained model)"
+    if run.start == "default":
+        return "Training goes on from the packaged model (--model FOLDER from yours, --host FOLDER with another host)"
+    return f"Training goes on from {run.start}"
 
 
 def weighed(text: str) -> tuple[str, float]:
@@ -160,6 +170,11 @@ def whole_modules(host: Any) -> tuple[str, ...]:
     return tuple(found[id(m)] for m in wanted)
 
 
+def sharded() -> bool:
+    """Whether the launcher set an engine that shards a model, once: such a run has one stage and no validation."""
+    return "true" in (os.environ.get("ACCELERATE_USE_FSDP"), os.environ.get("ACCELERATE_USE_DEEPSPEED"))
+
+
 def check_qlora(asked: bool) -> None:
     """Refuse 4-bit hosts where bitsandbytes is missing. Raises ValueError."""
     if asked and importlib.util.find_spec("bitsandbytes") is None:
@@ -168,16 +183,25 @@ def check_qlora(asked: bool) -> None:
         )
 
 
-def opened(run: Run, say: Callable[[str], None], divide: bool) -> tuple[Run, list[tuple[Source, float]], list[Source]]:
+Opened = tuple[Run, list[tuple[Source | Stream, float]], list[Source | Stream]]
+
+
+def opened(run: Run, say: Callable[[str], None], divide: bool) -> Opened:
     """The sources to train on and to validate on, and the run with their names.
 
     `divide`: where nothing was named to validate on, data that has parts is divided into them. With `skip_bad`,
     entries that can't be read are left out and said. Raises ValueError or FileNotFoundError for data of no use.
     """
     bad: list[str] = []
+    heard: set[str] = set()
 
-    def open_one(name: str) -> Source:
-        return open_source(name, run.seed, say, bad.append if run.skip_bad else None)
+    def once(line: str) -> None:  # both parts of a source say how it is read
+        if line not in heard:
+            heard.add(line)
+            say(line)
+
+    def open_one(name: str) -> Source | Stream:
+        return open_source(name, run.seed, once, bad.append if run.skip_bad else None)
 
     data, val = list(run.data), list(run.val)
     train, asked = [], [open_one(name) for name in val]

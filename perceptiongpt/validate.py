@@ -20,9 +20,11 @@ from perceptiongpt.core.masks import mask_to_box
 from perceptiongpt.data.mix import Source
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.sample import PLACE, Picture, Turn
+from perceptiongpt.data.stream import Stream
 from perceptiongpt.predict import Eye
 
 TOGETHER = 8
+TRIES = 1_000  # samples of a stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,7 @@ class Exchange:
     true: Turn
 
 
-def exchanges(sources: Sequence[Source], n: int, seed: int) -> list[Exchange]:
+def exchanges(sources: Sequence[Source | Stream], n: int, seed: int) -> list[Exchange]:
     """A fixed sample of at most n questions, one a dialogue, spread over the sources.
 
     Each is asked without those before it in its dialogue.
@@ -45,7 +47,8 @@ def exchanges(sources: Sequence[Source], n: int, seed: int) -> list[Exchange]:
     found: list[Exchange] = []
     for number, source in enumerate(sources):
         wanted = (n * (number + 1)) // len(sources)
-        for i in rng.permutation(min(len(source), 100_000)) if wanted > len(found) else []:
+        order = range(TRIES) if isinstance(source, Stream) else rng.permutation(min(len(source), 100_000))
+        for i in order if wanted > len(found) else []:
             try:
                 sample = source[int(i)]
                 image = sample.image() if callable(sample.image) else sample.image
@@ -71,13 +74,15 @@ def validate(model: Any, questions: Sequence[Exchange]) -> dict[str, list[float]
     """
     modes = {m: m.training for m in model.modules()}
     eye = Eye(model)
+    half = model.backbone.dtype == torch.bfloat16  # what trains is float32, also in such a host
     found: dict[str, list[float]] = {"score": [], "iou": [], "acc50": [], "words": []}
     try:
         for start in range(0, len(questions), TOGETHER):
             part = questions[start : start + TOGETHER]
-            seen = eye.look([q.picture for q in part])
             shown = [q.asked.regions or None for q in part]
-            answers = seen.ask([q.asked.text for q in part], shown, max_new_tokens=64)
+            with torch.autocast(model.backbone.device.type, torch.bfloat16, enabled=half):
+                seen = eye.look([q.picture for q in part])
+                answers = seen.ask([q.asked.text for q in part], shown, max_new_tokens=64)
             for question, answer in zip(part, answers, strict=True):
                 for name, value in judged(answer, question.true).items():
                     found[name].append(value)

@@ -104,8 +104,7 @@ def test_the_loop_is_measured_against_bare_steps(tmp_path: Path, capsys: Capture
     bench = runpy.run_path(str(BENCHMARKS / "train_overhead.py"), run_name="train_overhead")
     assert bench["main"](["--quick", "--json", str(tmp_path / "out.json")]) == 0
     told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    assert told["ratio"] > 0
-    assert told["ratio"] == pytest.approx(told["loop_seconds"] / told["bare_seconds"])
+    assert min(told[k] for k in ("ratio", "ratio_processor", "loop_seconds", "bare_seconds", "making_seconds")) > 0
     assert "wanted <= 1.10" in capsys.readouterr().out
     assert bench["main"](["--steps", "2"]) == 2
 

@@ -69,6 +69,16 @@ def test_two_processes_have_the_losses_of_one_at_each_step(plan: str, tmp_path: 
     assert all(torch.allclose(ours[k], theirs[k], atol=1e-4) for k in ours)
 
 
+@pytest.mark.parametrize("name", ["fsdp2", "deepspeed"])
+def test_the_configurations_in_the_docs_are_what_accelerate_reads(name: str) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    told = load_config_from_file(str(HERE.parent / f"docs/accelerate/{name}.yaml"))
+    kinds = {"fsdp2": ("FSDP", told.fsdp_config.get("fsdp_version")), "deepspeed": ("DEEPSPEED", None)}
+    assert (told.distributed_type.value, told.fsdp_config.get("fsdp_version")) == kinds[name]
+    assert told.num_processes == 4
+
+
 class Engine:
     """What an engine says of itself."""
 

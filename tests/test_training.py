@@ -22,6 +22,7 @@ from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.shapes import shapes
 from perceptiongpt.feed import TrainError, feed
+from perceptiongpt.model.perception import equip
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import load
 from perceptiongpt.train import train
@@ -77,13 +78,31 @@ def test_one_command_makes_a_model_that_every_verb_uses(trained: Path, capsys: C
     assert list((trained / "tensorboard").glob("events*"))
     rows = log(trained)
     assert len(rows) == 6
-    assert [r["step"] for r in rows if "val_score" in r] == [0, 1, 2, 3, 4, 5]
+    assert [r["step"] for r in rows if "val_score" in r] == [1, 3, 5]
     picture = trained.parent / "data/0.png"
     assert cli.main(["segment", str(picture), "the circle", "--model", str(trained), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == "mine"
     run = json.loads((trained / "run.json").read_text())
     assert run["data"] == [[f"{trained.parent}/data/mine.json:train", 2.0]]
     assert run["val"] == [f"{trained.parent}/data/mine.json:val"]
+
+
+def test_a_trained_model_goes_on_with_new_names_in_stages(tmp_path: Path, capsys: Capture) -> None:
+    data = written(tmp_path / "data")
+    words = ["train", "--data", f"{data}:train", "--batch", "2", "--set", "workers=0"]
+    projector = ["--set", 'settings.trained_host_modules=["model.multi_modal_projector"]']
+    first = [*words, "--host", "tiny:aya_vision", "--steps", "1", *SMALL, *projector]
+    assert cli.main([*first, "--out", str(tmp_path / "one")]) == 0
+    assert "begins with the bare host tiny:aya_vision" in capsys.readouterr().out
+    assert cli.main([*words, "--model", str(tmp_path / "one"), "--steps", "4", "--out", str(tmp_path / "two")]) == 0
+    told = capsys.readouterr().out
+    assert f"goes on from {tmp_path / 'one'}" in told
+    assert [line.split(": ")[1] for line in told.splitlines() if line.startswith("Stage ")] == [
+        "name, 8 steps of 8",
+        "words, 3 steps of 2",
+        "all, 1 steps of 2",
+    ]
+    assert load(tmp_path / "two", device="cpu").model.settings == load(tmp_path / "one", device="cpu").model.settings
 
 
 def test_the_card_is_filled_in_by_the_run(trained: Path) -> None:
@@ -149,8 +168,6 @@ def test_flags_become_a_run_and_nothing_is_lost_on_the_way() -> None:
 
 @pytest.mark.parametrize("tune", ["lora", "full", "frozen"])
 def test_what_of_the_host_learns_is_what_was_asked(tune: str, tmp_path: Path) -> None:
-    from perceptiongpt.model.perception import equip
-
     run = told("--data", "shapes", "--host", "tiny:aya_vision", "--tune", tune, "--steps", "1", *SMALL)
     host, processor = FAMILIES["aya_vision"]()
     before = {n: p.detach().clone() for n, p in host.named_parameters()}
@@ -324,6 +341,13 @@ def test_validation_asks_the_same_questions_and_leaves_training_as_it_was() -> N
     assert [m.training for m in model.modules()] == modes
     with pytest.raises(ValueError, match="no question about a picture"):
         exchanges([[Sample(None, (Turn("user", "a"), Turn("assistant", "b")))]], 5, 0)
+
+
+def test_a_host_of_half_precision_is_validated_while_its_projector_is_whole() -> None:
+    host, processor = FAMILIES["aya_vision"]()
+    model = equip(host.bfloat16(), processor, decoder_width=16, trained_host_modules=("model.multi_modal_projector",))
+    model.host.model.multi_modal_projector.float()  # as training does
+    assert len(validate(model, exchanges([shapes(3, 0)], 3, 0))["score"]) == 3
 
 
 def test_the_best_is_kept_and_a_run_without_progress_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

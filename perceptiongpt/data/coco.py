@@ -28,10 +28,15 @@ LOOKED_FOR = {"persons only": ["person"], "unannotated": []}
 
 
 def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Fault]:
-    """The pictures of a COCO file with what is annotated in them; ValueError for what is no such file.
+    """The pictures of a COCO file, or of the only one in a folder, with what is annotated in them; else ValueError.
 
     Pictures are looked for where `file_name` says below the file's folder, then in the folders beside it.
     """
+    if path.is_dir():
+        found = files_in(path)
+        if len(found) != 1:
+            raise ValueError(f"{path} holds {len(found)} COCO files ({', '.join(f.name for f in found[:4])}); name one")
+        path = found[0]
     data = read_json(path, WHAT, compact)
     with reading(path, WHAT):
         classes = {int(c["id"]): words(c["name"]) for c in data.get("categories", [])}
@@ -47,6 +52,12 @@ def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Faul
             yield _record(path, row, by_picture.pop(int(row["id"]), []), classes, thingly, pictures, known)
     for image, lost in by_picture.items():
         yield Fault(f"{path.name}:annotation {lost[0]['id']}", f"its picture {image} is not among the images")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The annotation files in a folder by their usual names, captions and panoptic ones aside."""
+    names = ("annotations.json", "_annotations.coco.json", "instances*.json", "annotations/instances*.json")
+    return sorted(file for name in names for file in folder.glob(name))
 
 
 def compact(row: dict[str, Any]) -> dict[str, Any]:

@@ -54,9 +54,8 @@ class Dialogues:
         variant, first = divmod(i, len(self.records))
         for step in range(min(TRIES, len(self.records))):
             record = self.records[(first + step) % len(self.records)]
-            rng = np.random.default_rng((self.seed, zlib.crc32(record.key.encode()), variant))
             try:
-                sample = dialogue(record, rng)
+                sample = dialogue_of(record, self.seed, variant)
             except ValueError as error:
                 raise ValueError(f"{record.where}: {error}") from error
             if sample is not None:
@@ -67,6 +66,11 @@ class Dialogues:
 def is_val(key: str) -> bool:
     """Whether a picture belongs to the val part: the same for everyone, whatever else is in the file."""
     return zlib.crc32(key.encode()) % 100 < VAL_PERCENT
+
+
+def dialogue_of(record: Record, seed: int, variant: int) -> Sample | None:
+    """One of the ways to ask about a record, the same for the same seed and number."""
+    return dialogue(record, np.random.default_rng((seed, zlib.crc32(record.key.encode()), variant)))
 
 
 def dialogue(record: Record, rng: np.random.Generator) -> Sample | None:

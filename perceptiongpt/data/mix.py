@@ -8,6 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from perceptiongpt.data.sample import Sample
+from perceptiongpt.data.stream import Stream
+
+_FURTHER = 1_000_003  # what is of no use is replaced by what stands so much further on
 
 
 class Source(Protocol):
@@ -18,12 +21,15 @@ class Source(Protocol):
 
 
 class Mix:
-    """An endless shuffled mixture: item i comes from a source drawn by weight, each source walked epoch by epoch."""
+    """An endless shuffled mixture: item i comes from a source drawn by weight, each source walked epoch by epoch.
 
-    def __init__(self, sources: Sequence[tuple[Source, float]], seed: int) -> None:
+    Streams are walked as they come, at the pace of their weight.
+    """
+
+    def __init__(self, sources: Sequence[tuple[Source | Stream, float]], seed: int) -> None:
         if not sources or not all(0 < weight < float("inf") for _, weight in sources):
             raise ValueError(f"{len(sources)} sources with weights {[w for _, w in sources]}; give positive weights")
-        if any(len(source) == 0 for source, _ in sources):
+        if any(not isinstance(source, Stream) and len(source) == 0 for source, _ in sources):
             raise ValueError("a source is empty; leave it out or give it samples")
         self.sources = [source for source, _ in sources]
         weights = np.asarray([weight for _, weight in sources], np.float64)
@@ -31,10 +37,18 @@ class Mix:
         self.seed = seed
 
     def __getitem__(self, i: int) -> Sample:
-        rng = np.random.default_rng((self.seed, i))
-        which = min(int(np.searchsorted(self.edges, rng.random(), side="right")), len(self.sources) - 1)
+        return self.instead(i, 0)
+
+    def instead(self, i: int, again: int) -> Sample:
+        """What stands in for item i after `again` others that were of no use; item i itself after none."""
+        j = i + again * _FURTHER
+        draw = np.random.default_rng((self.seed, j)).random()
+        which = min(int(np.searchsorted(self.edges, draw, side="right")), len(self.sources) - 1)
         source = self.sources[which]
-        epoch, position = divmod(i, len(source))  # within one pass no sample of a source comes twice
+        if isinstance(source, Stream):
+            share = self.edges[which] - (self.edges[which - 1] if which else 0.0)
+            return source[int(i * share) + again]
+        epoch, position = divmod(j, len(source))  # within one pass no sample of a source comes twice
         return source[_shuffled(position, len(source), (self.seed, which, epoch))]
 
 

@@ -1,7 +1,7 @@
-"""WebDataset tar shards: pictures and JSON side by side under one key, read without unpacking.
+"""WebDataset tar shards: pictures and JSON side by side under one key, read without unpacking, from disk or by http.
 
-A first pass reads headers and annotations only; a picture is read from its place in the tar when it is wanted. Knows
-nothing of what the JSON says (dialects). A tar is hostile: only plain files count, their names are never paths.
+From disk a picture is read from its place in the tar when it is wanted; over a network all is read in passing, once.
+Knows nothing of what the JSON says (dialects). A tar is hostile: only plain files count, their names are never paths.
 """
 
 from __future__ import annotations
@@ -18,33 +18,35 @@ from perceptiongpt.data.dialects import Row, parsed, record_of
 from perceptiongpt.data.files import words
 from perceptiongpt.data.readings import READINGS
 from perceptiongpt.data.record import Fault, Record, Say
+from perceptiongpt.data.remote import RemoteError, opened
 
 PICTURES = {"jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"}
 PICTURE_LIMIT, TEXT_LIMIT = 64 << 20, 16 << 20  # bytes
 _RANGE = re.compile(r"^(.*)\{(\d+)\.\.(\d+)\}(.*)$")
 
 
-def read(path: Path, part: str = "", say: Say = print) -> Iterator[Record | Fault]:
-    """The samples of one tar, of the tars of a folder, or of `name-{000000..000009}.tar`, in order.
+def read(path: Path | str, part: str = "", say: Say = print) -> Iterator[Record | Fault]:
+    """The samples of one tar, of the tars of a folder, or of `name-{000000..000009}.tar` (also an address), in order.
 
     A sample is `KEY.jpg` (or png …) beside `KEY.json`, a line of our format or of another dialect, or `KEY.txt`, a
     caption. `part` names the reading of coordinates where the JSON itself doesn't tell it.
     """
     if part and part not in READINGS:
         raise ValueError(f"there is no reading {part!r}; choose {', '.join(READINGS)}")
-    say(f"{path.name}: coordinates are read as {READINGS[part] if part else 'each JSON says'}")
+    say(f"{_name(path)}: coordinates are read as {READINGS[part] if part else 'each JSON says'}")
     for shard in _shards(path):
         yield from _read_one(shard, part)
 
 
-def _shards(path: Path) -> list[Path]:
-    if path.is_dir():
-        found = sorted(path.glob("*.tar"))
-    elif match := _RANGE.match(path.name):
+def _shards(path: Path | str) -> list[Path | str]:
+    if isinstance(path, Path) and path.is_dir():
+        found: list[Path | str] = [*sorted(path.glob("*.tar"))]
+    elif match := _RANGE.match(str(path)):
         head, first, last, tail = match.groups()
         if int(last) - int(first) > 100_000:
-            raise ValueError(f"{path.name} names over 100,000 shards; give fewer")
-        found = [path.with_name(f"{head}{i:0{len(first)}}{tail}") for i in range(int(first), int(last) + 1)]
+            raise ValueError(f"{_name(path)} names over 100,000 shards; give fewer")
+        names = [f"{head}{i:0{len(first)}}{tail}" for i in range(int(first), int(last) + 1)]
+        found = [*names] if isinstance(path, str) else [Path(name) for name in names]
     else:
         found = [path]
     if not found:
@@ -52,40 +54,56 @@ def _shards(path: Path) -> list[Path]:
     return found
 
 
-def _read_one(shard: Path, reading: str) -> Iterator[Record | Fault]:
-    if not shard.is_file():
-        raise FileNotFoundError(f"{shard} is not a file; give WebDataset shards")
-    key = ""
+def _name(shard: Path | str) -> str:
+    return shard if isinstance(shard, str) else shard.name
+
+
+def _read_one(shard: Path | str, reading: str) -> Iterator[Record | Fault]:
+    name, key = _name(shard), ""
     parts: dict[str, Any] = {}
+    if isinstance(shard, Path) and not shard.is_file():
+        raise FileNotFoundError(f"{shard} is not a file; give WebDataset shards")
     try:
-        with tarfile.open(shard, "r:") as tar:  # plain only: a compressed one cannot be read from the middle
+        # Plain only: a compressed one cannot be read from the middle.
+        with (
+            opened(shard) if isinstance(shard, str) else shard.open("rb") as file,
+            tarfile.open(fileobj=file, mode="r:") as tar,
+        ):
             for member in tar:
+                tar.members.clear()  # type: ignore[attr-defined]  # tarfile would remember every one
                 stem, _, suffix = member.name.rpartition("/")[2].partition(".")
                 stem = f"{member.name.rpartition('/')[0]}/{stem}".lstrip("/")
                 if not member.isreg() or member.issparse() or not suffix:
                     continue
                 if stem != key and parts:
-                    yield _sample(shard, key, parts, reading)
+                    yield _sample(name, key, parts, reading)
                     parts = {}
                 key, kind = stem, suffix.lower().rpartition(".")[2]
                 if kind in PICTURES:
                     if member.size > PICTURE_LIMIT:
-                        yield Fault(
-                            f"{shard.name}:{key}", f"its picture has over {PICTURE_LIMIT} bytes; make it smaller"
-                        )
+                        yield Fault(f"{name}:{key}", f"its picture has over {PICTURE_LIMIT} bytes; make it smaller")
                         continue
-                    parts["picture"] = partial(_bytes, shard, member.offset_data, member.size)
+                    if isinstance(shard, Path):
+                        parts["picture"] = partial(_bytes, shard, member.offset_data, member.size)
+                    else:
+                        parts["picture"] = _content(tar, member)
                 elif kind in ("json", "txt") and member.size <= TEXT_LIMIT:
-                    file = tar.extractfile(member)
-                    parts[kind] = b"" if file is None else file.read()
+                    parts[kind] = _content(tar, member)
             if parts:
-                yield _sample(shard, key, parts, reading)
+                yield _sample(name, key, parts, reading)
+    except RemoteError as error:
+        yield Fault(name, str(error).removeprefix(f"{name} "))
     except (tarfile.TarError, EOFError, OSError) as error:
-        yield Fault(shard.name, f"it is no whole plain tar ({error}); make it anew, uncompressed")
+        yield Fault(name, f"it is no whole plain tar ({error}); make it anew, uncompressed")
 
 
-def _sample(shard: Path, key: str, parts: dict[str, Any], reading: str) -> Record | Fault:
-    where = f"{shard.name}:{key}"
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    return b"" if file is None else file.read()
+
+
+def _sample(shard: str, key: str, parts: dict[str, Any], reading: str) -> Record | Fault:
+    where = f"{shard}:{key}"
     image = parts.get("picture")
     if image is None:
         return Fault(where, "it has no picture; wanted one beside the JSON")

@@ -9,7 +9,7 @@ P pictures, I image tokens a picture, D width, R labelled regions, M names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,13 +58,22 @@ class Naming:
         )
 
 
-def named_masks(regions: Sequence[Region], canvas: Callable[[tuple[int, int]], Canvas]) -> list[NamedMask]:
-    """The regions of a picture that have a name and a mask that isn't empty; `canvas` is `Backbone.canvas`."""
-    return [
-        (r.label, torch.from_numpy(canvas(r.mask.shape[::-1]).mask_in(r.mask, MASK_SIDE)))
-        for r in regions
-        if r.label and r.mask is not None and r.mask.any()
-    ]
+def named_masks(regions: Sequence[Region], canvas: Canvas) -> list[NamedMask]:
+    """The regions of a picture that have a name and a place that isn't empty: a mask, or else a box, taken as full."""
+    found = []
+    for r in regions:
+        if r.label and r.mask is not None and r.mask.any():
+            found.append((r.label, torch.from_numpy(canvas.mask_in(r.mask, MASK_SIDE))))
+        elif r.label and r.mask is None and r.box is not None:
+            cx, cy, w, h = (MASK_SIDE * v for v in canvas.box_in(r.box))
+            found.append((r.label, _covered(cy, h)[:, None] * _covered(cx, w)[None, :]))
+    return found
+
+
+def _covered(centre: float, side: float) -> Tensor:
+    """How much of each of MASK_SIDE rows lies within half a side of the centre: float32 in 0..1."""
+    row = torch.arange(MASK_SIDE, dtype=torch.float32)
+    return ((row + 1).clamp(max=centre + side / 2) - row.clamp(min=centre - side / 2)).clamp(0.0, 1.0)
 
 
 def naming_loss(
@@ -123,7 +132,7 @@ class Gallery:
             hook.remove()
         naming = Naming.of(model, named, model.backbone.cells_hw)
         if naming is None:
-            raise ValueError("none of the pictures has a labelled mask; naming image tokens needs them")
+            raise ValueError("none of the pictures has a labelled region; naming image tokens needs them")
         return cls(torch.cat(kept), naming)
 
     def inside(self, rows: Tensor) -> Tensor:

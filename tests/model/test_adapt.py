@@ -41,7 +41,8 @@ def mixed(model: Any, sample: Make, batch: Make) -> Any:
 
 def cost(model: Any, given: Any, aim: str, sample: Make) -> torch.Tensor:
     if aim == "name":
-        named = [named_masks(sample(said=["mask"]).turns[1].regions, model.backbone.canvas), []]
+        one = sample(said=["mask"])
+        named = [named_masks(one.turns[1].regions, model.backbone.canvas(one.image.size)), []]
         naming = Naming.of(model, named, model.backbone.cells_hw)
         return naming_loss(model.backbone.look(given.pixels).cells, naming, model.backbone.row_norm)
     return sum(parts(model(given, language=aim != "words"), given).values(), start=torch.zeros(()))

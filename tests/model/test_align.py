@@ -30,14 +30,13 @@ HALVES = [np.zeros((32, 32), bool) for _ in range(2)]
 HALVES[0][:, :16] = HALVES[1][:, 16:] = True
 
 
-def canvas(size_wh: tuple[int, int]) -> Canvas:
-    return Canvas(size_wh, 32, "pad")
+CANVAS = Canvas((32, 32), 32, "pad")
 
 
 def halves() -> list[NamedMask]:
     """The left is red, the right is blue."""
     regions = [Region(mask=m, label=n) for m, n in zip(HALVES, ("red circle", "blue"), strict=True)]
-    return named_masks(regions, canvas)
+    return named_masks(regions, CANVAS)
 
 
 def pictures(eye: Any, picture: Make, n: int) -> dict[str, torch.Tensor]:
@@ -72,10 +71,20 @@ def test_tokens_are_held_at_the_hosts_norm() -> None:
     assert naming_loss(torch.zeros(1, 4, 2, 2), None, 2.0).isfinite()
 
 
-def test_what_has_no_label_or_no_mask_is_not_named(equipped: Make) -> None:
+def test_a_box_without_a_mask_is_named_as_a_full_one() -> None:
+    box, full = np.zeros((32, 32), bool), (4.0, 8.0, 16.0, 32.0)
+    box[8:32, 4:16] = True
+    ((_, made),) = named_masks([Region(box=full, label="red")], CANVAS)
+    ((_, wanted),) = named_masks([Region(mask=box, label="red")], CANVAS)
+    assert torch.equal(made, wanted)
+    ((_, half),) = named_masks([Region(box=(4.25, 8, 16, 32), label="red")], CANVAS)
+    assert half[20, 8] == 0.5
+
+
+def test_what_has_no_label_or_no_place_is_not_named(equipped: Make) -> None:
     empty = Region(mask=np.zeros((32, 32), bool), label="red")
-    unnamed = [Region(mask=HALVES[0]), Region(box=(0, 0, 4, 4), label="red"), empty]
-    assert named_masks(unnamed, canvas) == []
+    unnamed = [Region(mask=HALVES[0]), Region(point=(4, 4), label="red"), empty]
+    assert named_masks(unnamed, CANVAS) == []
     assert Naming.of(equipped(), [[], []], (2, 2)) is None
     naming = Naming.of(equipped(), [[], halves()], (2, 2))
     assert naming.picture.tolist() == [1, 1]
@@ -112,7 +121,7 @@ def test_a_gallery_teaches_the_projector_alone_and_its_accuracy_rises(equipped: 
 def test_a_gallery_leaves_no_hook_behind(equipped: Make, picture: Make) -> None:
     model = equipped(trained_host_modules=(PROJECTOR["aya_vision"],))
     pixels = pictures(model.backbone, picture, 1)
-    with pytest.raises(ValueError, match="labelled mask"):
+    with pytest.raises(ValueError, match="labelled region"):
         Gallery.fill(model, [(pixels, [[]])])
     assert not any(m._forward_pre_hooks for m in model.host.modules())
 
