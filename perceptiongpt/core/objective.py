@@ -28,18 +28,22 @@ from perceptiongpt.core.losses import (
 # What each part is a mean over: a key of `counts`.
 OVER = {"text": "tokens", "box_l1": "boxes", "box_giou": "boxes", "mask_bce": "masks", "mask_dice": "masks"} | {
     "cell": "regions",
-    "score": "regions",
+    "score": "scored",
 }
 
 
 def counts(batch: Batch, language: bool = True) -> dict[str, int]:
-    """Over how many tokens, boxes, masks and regions the means of `parts` run; `again_`: those of the cycle."""
+    """Over how many tokens, boxes, masks and regions the means of `parts` run; `again_`: those of the cycle.
+
+    "scored" are the regions with a box or mask and those that are nowhere: of these the score alone is judged.
+    """
     boxes, masks, spoken = batch.has_box, batch.has_mask, ~batch.asked
     made = {
         "tokens": (batch.labels[:, 1:] != -100) & language,
         "boxes": boxes & spoken,
         "masks": masks & spoken,
         "regions": (boxes | masks) & spoken,
+        "scored": (boxes | masks | nowhere(batch)) & spoken,
         "again_boxes": boxes & language,
         "again_masks": masks & language,
     }
@@ -64,6 +68,11 @@ def parts(output: Output, batch: Batch, share: Mapping[str, float] | None = None
     return out
 
 
+def nowhere(batch: Batch) -> Tensor:
+    """Which regions are spoken of though there is nothing, bool [N]: no box, no mask, no point."""
+    return ~(batch.has_box | batch.has_mask | batch.shown.any(-1) | batch.asked)
+
+
 def text(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy of the supervised tokens: logits [P, V], targets [P]."""
     if not len(targets):
@@ -72,17 +81,17 @@ def text(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 class Truth:
-    """What is true of N regions: boxes, masks and which of them are known."""
+    """What is true of N regions: boxes, masks, which of them are known, and which regions are nowhere."""
 
-    def __init__(self, boxes: Tensor, masks: Tensor, has_box: Tensor, has_mask: Tensor) -> None:
-        self.boxes, self.masks, self.has_box, self.has_mask = boxes, masks, has_box, has_mask
+    def __init__(self, boxes: Tensor, masks: Tensor, has_box: Tensor, has_mask: Tensor, nowhere: Tensor) -> None:
+        self.boxes, self.masks, self.has_box, self.has_mask, self.nowhere = boxes, masks, has_box, has_mask, nowhere
 
     @classmethod
     def of(cls, batch: Batch) -> Truth:
-        return cls(batch.boxes, batch.masks, batch.has_box, batch.has_mask)
+        return cls(batch.boxes, batch.masks, batch.has_box, batch.has_mask, nowhere(batch))
 
     def where(self, keep: Tensor) -> Truth:
-        return Truth(self.boxes[keep], self.masks[keep], self.has_box[keep], self.has_mask[keep])
+        return Truth(*(t[keep] for t in (self.boxes, self.masks, self.has_box, self.has_mask, self.nowhere)))
 
 
 def regions(said: Regions, truth: Truth) -> dict[str, Tensor]:
@@ -103,18 +112,21 @@ def regions(said: Regions, truth: Truth) -> dict[str, Tensor]:
         "mask_bce": mean_over(mask_bce(said.masks, true_masks), truth.has_mask),
         "mask_dice": mean_over(mask_dice(said.masks, true_masks), truth.has_mask),
         "cell": mean_over(cell_cross_entropy(said.points, target), known),
-        "score": mean_over(score(said, truth, true_masks), known),
+        "score": mean_over(score(said, truth, true_masks), known | truth.nowhere),
     }
 
 
 def score(said: Regions, truth: Truth, true_masks: Tensor) -> Tensor:
-    """Cross-entropy of each region's score [N] against the IoU that it really has (of the mask, else of the box)."""
+    """Cross-entropy of each region's score [N] against the IoU that it really has (of the mask, else of the box).
+
+    What is nowhere has none, so that the score is presence times quality.
+    """
     with torch.no_grad():
         p, t = (said.masks > 0).float(), (true_masks > 0.5).float()
         union = torch.maximum(p, t).sum((-2, -1))
         mask_iou = torch.where(union > 0, (p * t).sum((-2, -1)) / union.clamp(min=1), torch.ones_like(union))
         box_iou = iou_xyxy(cxcywh_to_xyxy(said.boxes), cxcywh_to_xyxy(truth.boxes))
-        quality = torch.where(truth.has_mask, mask_iou, box_iou).clamp(0, 1)
+        quality = torch.where(truth.has_mask, mask_iou, box_iou).clamp(0, 1) * ~truth.nowhere
     return F.binary_cross_entropy_with_logits(said.scores, quality, reduction="none")
 
 

@@ -38,6 +38,7 @@ MIX = {
     "group": 0.05,
     "none": 0.055,
 }
+MISSING = 0.5  # share of the draws that are for things that aren't there, where these are taught
 LEAST_EXPRESSIONS = 3
 # Photographs behind the things may hold these, or the words are too wide; they are never called absent.
 OFTEN_BEHIND = frozenset(
@@ -57,8 +58,12 @@ def express(
     absent: Sequence[str],
     rng: np.random.Generator,
     most: int = 8,
+    missing: float | None = None,
 ) -> tuple[Expression, ...]:
-    """At most `most` expressions of a picture in the training mix; `absent`: nouns that may be called missing."""
+    """At most `most` expressions of a picture in the training mix; `absent`: nouns that may be called missing.
+
+    `missing`: another share of the draws for what isn't there.
+    """
     who = Referents(objects, size_wh)
     makers = {
         "name": _names,
@@ -72,7 +77,8 @@ def express(
     offered = {kind: list(make(who)) for kind, make in makers.items()}
     offered["none"] = list(_absent(who, absent, rng))
     chosen: list[Expression] = []
-    shares = np.asarray([MIX[k] for k in KINDS])
+    rest = 1.0 if missing is None else (1 - missing) / (1 - MIX["none"])
+    shares = np.asarray([missing if k == "none" and missing is not None else rest * MIX[k] for k in KINDS])
     for draw in range(4 * most):
         # A kind that the picture cannot offer loses its draw: redistributing it would drown the names in the rest.
         kind = KINDS[int(rng.choice(len(KINDS), p=shares / shares.sum()))]

@@ -13,7 +13,7 @@ from perceptiongpt.core.answer import Region
 from perceptiongpt.data import phrases
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.scene_compose import SceneObject
-from perceptiongpt.data.scene_referents import ANYTHING, COLOURED, Referents, Scene
+from perceptiongpt.data.scene_referents import ANYTHING, COLOURED, Expression, Referents, Scene
 from perceptiongpt.data.words import NUMBERS, is_countable, plural, with_article
 
 # Of the questions about a picture; the rest of what a picture cannot offer goes to the others.
@@ -34,9 +34,14 @@ COUNTS_UP_TO = 6
 Exchange = tuple[Turn, Turn]
 
 
-def scene_sample(scene: Scene, rng: np.random.Generator, least: int = 3, most: int = 7) -> Sample:
-    """One sample of `least` to `most` questions and answers about a scene, mostly for regions, none asked twice."""
-    offered = {task: list(exchanges) for task, exchanges in _offers(scene, rng).items()}
+def scene_sample(
+    scene: Scene, rng: np.random.Generator, least: int = 3, most: int = 7, nowhere: bool = False
+) -> Sample:
+    """One sample of `least` to `most` questions and answers about a scene, mostly for regions, none asked twice.
+
+    With `nowhere` what isn't there is answered by a region with an empty mask instead of by words.
+    """
+    offered = {task: list(exchanges) for task, exchanges in _offers(scene, rng, nowhere).items()}
     wanted = int(rng.integers(least, most + 1))
     turns: list[Turn] = []
     while len(turns) < 2 * wanted and any(offered.values()):
@@ -47,15 +52,15 @@ def scene_sample(scene: Scene, rng: np.random.Generator, least: int = 3, most: i
     return Sample(scene.image, tuple(turns), scene.id, {"expressions": len(scene.expressions)})
 
 
-def _offers(scene: Scene, rng: np.random.Generator) -> dict[str, Iterator[Exchange]]:
+def _offers(scene: Scene, rng: np.random.Generator, nowhere: bool) -> dict[str, Iterator[Exchange]]:
     who = Referents(scene.objects, scene.image.size)
     regions = scene_regions(scene)
     askable = [i for i, o in enumerate(scene.objects) if o.askable]
     shuffled = [askable[int(i)] for i in rng.permutation(len(askable))]
     return {
-        "region": _find(scene, regions, rng, "region", slice(0, None)),
-        "list": _lists(scene, regions, rng),
-        "point": _find(scene, regions, rng, "point", slice(0, 1)),
+        "region": _find(scene, regions, rng, "region", slice(0, None), nowhere),
+        "list": _lists(scene, regions, rng, nowhere),
+        "point": _find(scene, regions, rng, "point", slice(0, 1), nowhere),
         "grounded": caption(scene, who, regions, rng, places=True),
         "caption": caption(scene, who, regions, rng, places=False),
         "what": _shown(scene, who, shuffled[:2], rng, "what"),
@@ -71,26 +76,34 @@ def scene_regions(scene: Scene) -> list[Region]:
     return [Region(box=o.box, mask=o.mask, label=o.name) for o in scene.objects]
 
 
+def _meant(scene: Scene, regions: Sequence[Region], expression: Expression, nowhere: bool) -> tuple[Region, ...]:
+    """The regions of an expression; for what isn't there none, or with `nowhere` one whose mask is empty."""
+    if nowhere and not expression.targets:
+        return (Region(mask=np.zeros((scene.image.height, scene.image.width), bool)),)
+    return tuple(regions[i] for i in expression.targets)
+
+
 def _find(
-    scene: Scene, regions: Sequence[Region], rng: np.random.Generator, task: str, which: slice
+    scene: Scene, regions: Sequence[Region], rng: np.random.Generator, task: str, which: slice, nowhere: bool
 ) -> Iterator[Exchange]:
     # The last expression is popped first; pointing takes the first, so that nothing is asked twice in one form.
     for expression in scene.expressions[which]:
         phrase = phrases.as_users_say(expression.phrase, rng)
-        answer = phrases.answer_region(phrase, len(expression.targets))
-        found = tuple(regions[i] for i in expression.targets)
+        found = _meant(scene, regions, expression, nowhere)
+        answer = phrases.answer_region(phrase, len(found))
         yield Turn("user", phrases.ask(task, rng, phrase=phrase)), Turn("assistant", answer, found)
 
 
-def _lists(scene: Scene, regions: Sequence[Region], rng: np.random.Generator) -> Iterator[Exchange]:
+def _lists(scene: Scene, regions: Sequence[Region], rng: np.random.Generator, nowhere: bool) -> Iterator[Exchange]:
     """All expressions in some order, two to five at a time."""
     order = [scene.expressions[int(i)] for i in rng.permutation(len(scene.expressions))]
     while len(order) >= 2:
         n = int(rng.integers(2, 6))
         chosen, order = order[:n], order[n:]
-        said = [(phrases.as_users_say(e.phrase, rng), len(e.targets)) for e in chosen]
+        meant = [_meant(scene, regions, e, nowhere) for e in chosen]
+        said = [(phrases.as_users_say(e.phrase, rng), len(m)) for e, m in zip(chosen, meant, strict=True)]
         question = phrases.ask("list", rng, phrase=phrases.join_list([phrase for phrase, _ in said]))
-        found = tuple(regions[i] for e in chosen for i in e.targets)
+        found = tuple(r for m in meant for r in m)
         yield Turn("user", question), Turn("assistant", phrases.answer_list(said), found)
 
 

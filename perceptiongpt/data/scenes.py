@@ -38,12 +38,21 @@ JPEG_QUALITY = 90
 
 
 def make_scene(
-    library: ObjectLibrary, split: Split, seed: int, index: int, count: tuple[int, int] = (2, 6), most: int = 8
+    library: ObjectLibrary,
+    split: Split,
+    seed: int,
+    index: int,
+    count: tuple[int, int] = (2, 6),
+    most: int = 8,
+    missing: float | None = None,
 ) -> Scene:
-    """The `index`-th scene of a split and seed: `count` things (least, most) and at most `most` expressions."""
+    """The `index`-th scene of a split and seed: `count` things (least, most) and at most `most` expressions.
+
+    `missing`: the share of expressions drawn for what isn't there, where it is to be another than usual.
+    """
     rng = _generator(split, seed, index, 0)
     image, objects = compose(library, split, rng, count)
-    found = express(objects, image.size, cast_of(library, split).nouns, rng, most)
+    found = express(objects, image.size, cast_of(library, split).nouns, rng, most, missing)
     return Scene(image, tuple(objects), found, f"{split}-{seed}-{index:06d}")
 
 
@@ -56,7 +65,9 @@ def scene_samples(scene: Scene, rng: np.random.Generator, least: int = 3, most: 
 class SceneStream:
     """n samples of a split, made when asked for: `stream[i]` is a Sample with its picture in memory.
 
-    `count`: how many things a picture holds (least, most); `turns`: how many questions (least, most).
+    `count`: how many things a picture holds (least, most); `turns`: how many questions (least, most). `missing`: ask
+    for what isn't there in this share of the draws, and answer with a region that is nowhere, an empty mask: so the
+    score learns presence.
     """
 
     split: Split
@@ -65,6 +76,7 @@ class SceneStream:
     library: ObjectLibrary
     count: tuple[int, int] = (2, 6)
     turns: tuple[int, int] = (3, 7)
+    missing: float | None = None
 
     def __len__(self) -> int:
         return self.n
@@ -72,7 +84,7 @@ class SceneStream:
     def __getitem__(self, i: int) -> Sample:
         if not -self.n <= i < self.n:
             raise IndexError(f"scene {i} came; there are {self.n}")
-        scene, sample = _sample(self.library, self.split, self.seed, i % self.n, self.count, self.turns)
+        scene, sample = _sample(self.library, self.split, self.seed, i % self.n, self.count, self.turns, self.missing)
         return replace(sample, meta={**sample.meta, "objects": scene_regions(scene)})
 
     def __iter__(self) -> Iterator[Sample]:
@@ -80,15 +92,21 @@ class SceneStream:
 
 
 def _sample(
-    library: ObjectLibrary, split: Split, seed: int, index: int, count: tuple[int, int], turns: tuple[int, int]
+    library: ObjectLibrary,
+    split: Split,
+    seed: int,
+    index: int,
+    count: tuple[int, int],
+    turns: tuple[int, int],
+    missing: float | None = None,
 ) -> tuple[Scene, Sample]:
     """A scene and its sample; a picture of which nothing may be asked is made again from the next generator."""
     for again in range(100):
-        scene = make_scene(library, split, seed, index + again * 10_000_000, count)
+        scene = make_scene(library, split, seed, index + again * 10_000_000, count, missing=missing)
         sample_rng = _generator(split, seed, index, 1)
         if scene.expressions:
             scene = replace(scene, id=f"{split}-{seed}-{index:06d}")
-            return scene, scene_sample(scene, sample_rng, *turns)
+            return scene, scene_sample(scene, sample_rng, *turns, nowhere=missing is not None)
     raise ValueError(f"no picture of split {split!r} offers a question; the library in {library.folder} is too small")
 
 
