@@ -188,7 +188,7 @@ class SeenAll:
         model, renderer = self.eye.model, self.eye.renderer
         canvases = [self.canvases[i] for i in self.rows]
         rendered = [
-            renderer.asking([request.turn], model.backbone.image_places(canvas))
+            renderer.asking([request.turn], model.backbone.spelled(canvas))
             for request, canvas in zip(requests, canvases, strict=True)
         ]
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)

@@ -22,6 +22,7 @@ class Region:
 
     `box`: (x0, y0, x1, y1) float pixels with x0 <= x1, y0 <= y1. `mask`: bool [H, W] of the whole picture.
     `point`: (x, y) float pixels. `score`: 0..1. `span`: character range [a, b) of the answer's text that names it.
+    `picture`: in which picture of a talk about several it lies, in the order in which they were shown.
     At least one of box, mask, point must be given; anything else raises ValueError.
     """
 
@@ -31,6 +32,7 @@ class Region:
     score: float | None = None
     label: str | None = None
     span: tuple[int, int] | None = None
+    picture: int = 0
 
     def __post_init__(self) -> None:
         if self.box is None and self.mask is None and self.point is None:

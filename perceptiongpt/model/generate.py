@@ -75,7 +75,7 @@ def generate(
     embeds = write(embeds, slot, model.spell(model.encode(prompts)))
     position_ids, following = backbone.positions(prompts.input_ids, prompts.attention_mask, looked.grids)
     cache = backbone.cache()
-    heard = listen(model, prompts, embeds, position_ids, seen, owner, cache)
+    heard = listen(model, prompts, embeds, position_ids, seen, owner, cache, model.beside(prompts, looked, embeds))
     states, read_from = heard.states[:, -1], model.fuse([layer[:, -1] for layer in heard.layers])  # [B, D]
     embeds, mask = heard.embeds, heard.mask
     clock["prefill"] = time.perf_counter() - started

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from perceptiongpt.core.batch import Batch, Output, Regions
 from perceptiongpt.core.slots import Words, before, places, read, window, write
 from perceptiongpt.model.adapt import attach_lora
-from perceptiongpt.model.backbone import Backbone, Look
+from perceptiongpt.model.backbone import Backbone, Beside, Look
 from perceptiongpt.model.fusion import LayerFusion
 from perceptiongpt.model.interactive import Asker, AskSettings
 from perceptiongpt.model.parts import attach_asker, detach_pointing
@@ -89,6 +89,7 @@ class Seen:
     grids: dict[str, Tensor] = field(default_factory=dict)  # what position ids need of hosts of dynamic resolution
     sources: Tensor | None = None  # [P, n, d]: what requests look at
     sources_hw: tuple[int, int] = (0, 0)
+    deep: tuple[tuple[Tensor, ...], ...] = ()  # of each picture, what hosts with a deep stack add at its tokens
 
     def pick(self, rows: Sequence[int]) -> Seen:
         """The pictures at `rows`, in that order; the same picture may be picked for several questions."""
@@ -97,7 +98,8 @@ class Seen:
         cells = None if self.cells is None else self.cells[chosen]
         sources = None if self.sources is None else self.sources[chosen]
         grids = {k: v[chosen] for k, v in self.grids.items()}
-        return Seen(tuple(self.tokens[i] for i in rows), prepared, cells, grids, sources, self.sources_hw)
+        deep = tuple(self.deep[i] for i in rows) if self.deep else ()
+        return Seen(tuple(self.tokens[i] for i in rows), prepared, cells, grids, sources, self.sources_hw, deep)
 
 
 class PerceptionModel(nn.Module):
@@ -154,7 +156,7 @@ class PerceptionModel(nn.Module):
         embeds = self.embed(batch.input_ids, seen)  # [B, T, D]
         embeds = write(embeds, slot, self.spell(self.encode(batch)))  # [N * K, D] written at <vis>
         states, embeds, said = self.hear(embeds, batch, seen, slot) if language else self.ignore(embeds, slot)
-        picture, spoken = self.picture_of(batch)[batch.owner], ~batch.asked  # [N]
+        picture, spoken = batch.picture, ~batch.asked  # [N]
         regions = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken))
         again = self.decode(self.encode(batch).unsqueeze(1), seen, picture) if language else None
         supervised = (batch.labels[:, 1:] != -100) & language
@@ -164,7 +166,8 @@ class PerceptionModel(nn.Module):
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The language model's states and what it was given, each [B, T, D], and the states that say regions."""
         positions, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
-        heard = listen(self, batch, embeds, positions, seen, self.picture_of(batch))  # asking where it asks
+        beside = self.beside(batch, seen, embeds)
+        heard = listen(self, batch, embeds, positions, seen, self.picture_of(batch), beside=beside)  # may ask
         said = self.fuse([read(layer, before(slot)) for layer in heard.layers])  # [N * K, D]
         return heard.states, heard.embeds, said.unflatten(0, (-1, self.settings.vis_tokens))
 
@@ -181,9 +184,14 @@ class PerceptionModel(nn.Module):
         return words.at(slice(None, None, self.settings.vis_tokens)).at(which)
 
     def picture_of(self, batch: Batch) -> Tensor:
-        """For each batch row, which of the batch's pictures it shows: long [B]; rows of text alone get -1."""
-        shows = (batch.input_ids == self.backbone.image_token_id).any(1)
-        return torch.where(shows, shows.long().cumsum(0) - 1, -1)
+        """For each batch row, which of the batch's pictures it showed last: long [B]; rows of text alone get -1."""
+        return torch.where(batch.pictures > 0, batch.pictures.cumsum(0) - 1, -1)
+
+    def beside(self, batch: Batch, seen: Seen, embeds: Tensor) -> Beside | None:
+        """What some hosts are told beside the embeddings of a batch whose pictures, row by row, are those of `seen`."""
+        asks = places(batch.input_ids, self.ask_id)
+        answers = (batch.labels != -100) | torch.cat([torch.zeros_like(asks[:, :1]), asks[:, :-1]], dim=1)
+        return self.backbone.beside(batch.input_ids, answers, seen.deep, embeds)
 
     # -- its parts -----------------------------------------------------------------------------------------------
 
@@ -204,7 +212,7 @@ class PerceptionModel(nn.Module):
             tokens = tuple(t + place.to(t.dtype) for t in tokens)
         if self.asker is not None:
             tokens, sources, sources_hw = self.asker.look(replace(look, tokens=tokens))
-        return Seen(tokens, prepared, look.cells, grids, sources, sources_hw)
+        return Seen(tokens, prepared, look.cells, grids, sources, sources_hw, look.deep)
 
     def encode(self, batch: Batch) -> Tensor:
         """The regions of a batch as vectors [N, D]."""
@@ -233,13 +241,18 @@ class PerceptionModel(nn.Module):
         return write(embeds, slot, torch.cat(seen.tokens) if seen.tokens else embeds.new_zeros(0, embeds.shape[-1]))
 
     def states(
-        self, embeds: Tensor, attention_mask: Tensor | None, position_ids: Tensor, cache: Any = None
+        self,
+        embeds: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor,
+        cache: Any = None,
+        beside: Beside | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """What the head reads [B, T, D] and the layers that regions are read from (`fuse`). One language-model call."""
         if self.call_counter is not None:
             self.call_counter(embeds.shape[1])
         fused = self.state_fusion is not None
-        last, layers = self.backbone.states(embeds, attention_mask, position_ids, cache, layers=fused)
+        last, layers = self.backbone.states(embeds, attention_mask, position_ids, cache, fused, beside)
         return last, layers if fused else (last,)
 
     def fuse(self, layers: Sequence[Tensor]) -> Tensor:
