@@ -50,8 +50,9 @@ class Renderer:
         self.tokenizer = processor.tokenizer
         self.vis_id, self.image_token_id, self.vis_tokens = vis_id, image_token_id, vis_tokens
         self.request, self.forced = list(request), forced
+        # What the template writes for a picture, which is not always the token that is repeated for it.
         token = self.tokenizer.convert_ids_to_tokens(image_token_id)
-        self.mark: str = getattr(processor, "image_token", None) or token  # what the template writes for a picture
+        self.mark: str = getattr(processor, "image_token", None) or token or ""
         self._special = frozenset([*self.tokenizer.all_special_ids, image_token_id])
 
     def training(self, sample: Sample, shown: Shown) -> Rendered:
@@ -109,7 +110,7 @@ class Renderer:
 
     def _control(self, out: Rendered, text: str, pictures: Iterator[Spelling]) -> list[int]:
         """The template's own text: special tokens count as such, a picture's mark becomes all that the host writes."""
-        first, *rest = text.split(self.mark)
+        first, *rest = text.split(self.mark) if self.mark else [text]
         runs: list[int] = []
         for after in rest:
             picture = next(pictures, None)

@@ -119,8 +119,9 @@ class Patches(Square):
 
             order = get_vision_window_index(grid_thw, merge, vision.window_size, vision.patch_size)[0].argsort()
         layers = []
-        for hidden in out.hidden_states:
-            units = hidden.reshape(-1, hidden.shape[-1]).unflatten(0, (-1, merge * merge))
+        patches = [x.reshape(-1, x.shape[-1]) for x in out.hidden_states]
+        for hidden in [x for x in patches if len(x) == sum(h * w for h, w in grids)]:  # GLM's last is merged already
+            units = hidden.unflatten(0, (-1, merge * merge))
             units = units if order is None else units[order.to(units.device)]
             maps = [
                 u.reshape(h // merge, w // merge, merge, merge, -1).permute(4, 0, 2, 1, 3).reshape(-1, h, w)
@@ -226,7 +227,7 @@ class Tiles(Square):
         return Look(tuple(t.flatten(0, 1) for t in tokens.split(counts)), cells.to(tokens.dtype), layers)
 
     def _whole(self, view: Image.Image) -> Image.Image:
-        return view.resize((self.side, self.side), Image.Resampling.BICUBIC)
+        return view.resize((self.side, self.side), Image.Resampling(int(self.eye.resample)))
 
     def _cut(self, picture: Tensor) -> Tensor:
         """[3, H, W] -> [tiles, 3, s, s], row by row."""
