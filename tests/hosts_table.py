@@ -9,7 +9,7 @@ from perceptiongpt.model.families import FAMILIES, REFUSED
 from perceptiongpt.model.zoo import HOSTS
 
 PROMISED = (
-    *("aya_vision", "aya_vision_square", "bakllava", "gemma3", "idefics3", "internvl", "llava", "llava_next"),
+    *("aya_vision", "aya_vision_tiles", "bakllava", "gemma3", "idefics3", "internvl", "llava", "llava_next"),
     *("llava_onevision", "mistral3", "paligemma", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "smolvlm"),
 )
 LATEST = "glm4v"  # the family that was added last, to see what one costs

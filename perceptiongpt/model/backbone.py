@@ -65,6 +65,7 @@ class Backbone:
         masks = getattr(host, "create_masks_for_generate", None)  # theirs alone who read pictures in both directions
         self.looks_ahead = masks is not None and "token_type_ids" in signature(masks).parameters
         self.softcap: float | None = getattr(text, "final_logit_softcapping", None)
+        self.step: Any = None  # the language model for one token, compiled
         self.sight = sight_of(host, processor, self.facts.mode)
         self.dynamic = self.sight.any_shape
         self._spelled = lru_cache(1024)(self._spell)
@@ -158,6 +159,10 @@ class Backbone:
         """An empty cache of the language model's."""
         return DynamicCache(config=self.host.config.get_text_config())
 
+    def compile_step(self, backend: str = "inductor") -> None:
+        """From now on the language model's step of one token runs compiled; it is compiled when it is first taken."""
+        self.step = torch.compile(self.host.get_decoder(), backend=backend, dynamic=True)
+
     def step_positions(self, following: Tensor) -> Tensor:
         """Position ids [B, n] (or [3, B, n]) of n tokens that come next."""
         return following.expand(3, -1, -1) if self.turns else following
@@ -202,7 +207,8 @@ class Backbone:
         if beside is not None and beside.visual is not None and beside.deep and bool(beside.visual.any()):
             deep = [d[beside.visual] for d in beside.deep]
             more = {"visual_pos_masks": beside.visual, "deepstack_visual_embeds": deep}
-        out = self.host.get_decoder()(
+        decoder = self.step if self.step is not None and embeds.shape[1] == 1 else self.host.get_decoder()
+        out = decoder(
             inputs_embeds=embeds,
             attention_mask=mask,
             position_ids=position_ids,

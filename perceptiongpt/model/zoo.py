@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import transformers as hf
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -172,7 +173,13 @@ def gemma3(seed: int = 0) -> Host:
     )
     eye = hf.Gemma3ImageProcessorPil(size={"height": 48, "width": 48})
     processor = hf.Gemma3Processor(eye, tokens, chat_template=tokens.chat_template, image_seq_length=16)
-    return made(hf.Gemma3ForConditionalGeneration, config, tokens, seed), processor
+    host = made(hf.Gemma3ForConditionalGeneration, config, tokens, seed)
+    torch.nn.init.normal_(
+        host.model.multi_modal_projector.mm_input_projection_weight,
+        std=INIT,
+        generator=torch.Generator().manual_seed(seed),
+    )  # born zero, it would show nothing
+    return host, processor
 
 
 def paligemma(seed: int = 0) -> Host:
@@ -190,7 +197,7 @@ def paligemma(seed: int = 0) -> Host:
     return made(hf.PaliGemmaForConditionalGeneration, config, tokens, seed), processor
 
 
-def aya_vision(seed: int = 0) -> Host:
+def aya_vision_tiles(seed: int = 0) -> Host:
     """Aya Vision as published: tiles and the whole picture, a SigLIP tower, Cohere's language model."""
     marks = ("<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>")
     tokens = tokenizer(*marks, written="<image>", image_token="<image>")
@@ -248,9 +255,8 @@ class _Pixtral(hf.LlavaProcessor):
 
 
 HOSTS = {
-    **{name: tiny.FAMILIES[name] for name in ("llava", "bakllava", "qwen2_5_vl")},
-    "aya_vision_square": tiny.FAMILIES["aya_vision"],
-    "aya_vision": aya_vision,
+    **tiny.FAMILIES,
+    "aya_vision_tiles": aya_vision_tiles,
     "llava_next": llava_next,
     "llava_onevision": llava_onevision,
     "qwen2_vl": qwen2_vl,
