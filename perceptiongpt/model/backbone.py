@@ -78,6 +78,7 @@ class Backbone:
             probe = self.look(self.pixels([Image.new("RGB", canvas.view_wh)]))
         self.cells_hw: tuple[int, int] = (probe.cells.shape[-2], probe.cells.shape[-1])
         self.feature_width: int = probe.layers[0].shape[-1]
+        self.map_side: int = probe.layers[0].shape[1]  # cells across the map that the decoders look at
         self.feature_layers = len(probe.layers)
         if len(probe.tokens[0]) != (spelled := self.image_places(canvas)):
             raise HostError(
