@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from inspect import signature
 from typing import Any
@@ -25,6 +25,7 @@ from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.slots import places, write
 from perceptiongpt.model.families import facts_of
 from perceptiongpt.model.sight import HostError, Look, sight_of
+from perceptiongpt.model.tower import PIXELS, Tower
 
 __all__ = ["Backbone", "Beside", "HostError", "Look"]
 
@@ -48,7 +49,7 @@ class Beside:
 class Backbone:
     """Facts of a held host and the deeds that need them."""
 
-    def __init__(self, host: Any, processor: Any) -> None:
+    def __init__(self, host: Any, processor: Any, tower: str = "") -> None:
         self.facts = facts_of(host, processor)
         self.host, self.processor = host, processor
         if self.facts.template and not getattr(processor, "chat_template", None):
@@ -66,8 +67,10 @@ class Backbone:
         self.looks_ahead = masks is not None and "token_type_ids" in signature(masks).parameters
         self.softcap: float | None = getattr(text, "final_logit_softcapping", None)
         self.step: Any = None  # the language model for one token, compiled
-        self.sight = sight_of(host, processor, self.facts.mode)
+        self.sight = sight_of(host, processor, self.facts.mode, self.facts.frames)
         self.dynamic = self.sight.any_shape
+        self.tower = Tower(tower, self.device) if tower else None
+        self.sight.has_grid = not tower
         self._spelled = lru_cache(1024)(self._spell)
         ids = torch.arange(0, self.vocab_size, max(1, self.vocab_size // 512), device=self.device)
         with torch.no_grad():
@@ -76,6 +79,7 @@ class Backbone:
             self.row_norm = float(host.get_input_embeddings()(ids).float().norm(dim=-1).mean())
             canvas = self.canvas((64, 48))
             probe = self.look(self.pixels([Image.new("RGB", canvas.view_wh)]))
+        self.cells_width: int = probe.cells.shape[1]
         self.cells_hw: tuple[int, int] = (probe.cells.shape[-2], probe.cells.shape[-1])
         self.feature_width: int = probe.layers[0].shape[-1]
         self.map_side: int = probe.layers[0].shape[1]  # cells across the map that the decoders look at
@@ -86,7 +90,7 @@ class Backbone:
                 f"spells with {spelled}; give the processor that belongs to it"
             )
         native = getattr(host.config, "vision_feature_layer", None)
-        native = -1 if native is None else native
+        native = -1 if native is None or self.tower is not None else native
         self.native_layer = (native if isinstance(native, int) else native[-1]) % self.feature_layers
 
     @property
@@ -121,19 +125,27 @@ class Backbone:
 
     def pixels(self, views: Sequence[Image.Image]) -> dict[str, Tensor]:
         """The vision tower's input for canvas views; the processor's own crop, resize and padding are switched off."""
-        return self.sight.pixels(views) if views else {}
+        if not views:
+            return {}
+        own = {} if self.tower is None else {PIXELS: self.tower.pixels(views)}
+        return self.sight.pixels(views) | own
 
     def given(self, pixels: dict[str, Tensor]) -> dict[str, Tensor]:
         """The vision tower's input as the host's own `forward` takes it, on its device and in its type."""
         return {
             k: v.to(self.device, self.dtype if v.is_floating_point() else None)
             for k, v in (self.sight.given(pixels) if pixels else {}).items()
+            if k != PIXELS
         }
 
     def look(self, pixels: dict[str, Tensor]) -> Look:
         """Run the vision tower and the projector once over all pictures."""
         out = self.host.get_image_features(**self.given(pixels), output_hidden_states=True, return_dict=True)
-        return self.sight.look(out, pixels)
+        look = self.sight.look(out, pixels)
+        if self.tower is None:
+            return look
+        layers = self.tower.look(pixels[PIXELS])
+        return replace(look, cells=layers[-1].permute(0, 3, 1, 2), layers=layers)
 
     # -- language ------------------------------------------------------------------------------------------------
 

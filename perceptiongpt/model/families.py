@@ -18,6 +18,7 @@ class Facts:
     mode: Literal["pad", "squeeze"] = "pad"  # how a picture comes onto a square
     first: int = 0  # the position of the first token
     prefix: bool = False  # the whole prompt is read in both directions
+    frames: int = 1  # as so many frames a picture counts where its processor limits an area
     template: str | None = None  # a chat template, for processors that have none
 
 
@@ -31,6 +32,7 @@ PALIGEMMA = (
 
 FAMILIES: dict[str, Facts] = {
     "gemma3": Facts(mode="squeeze"),
+    "glm4v": Facts(frames=2),
     "paligemma": Facts(mode="squeeze", first=1, prefix=True, template=PALIGEMMA),
 }
 

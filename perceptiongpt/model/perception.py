@@ -54,6 +54,7 @@ class Settings:
     lora_vision_layers: int = 0  # so many of the vision tower's layers, the last that the host reads, are adapted, too
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
     points: bool = True  # False: a plug-in that only asks; <vis> is neither said nor read
+    tower: str = ""  # a vision model that the decoders look through, where the host's image tokens form no grid
     ask: AskSettings | None = None  # the interactive network (LMEye); None: the model does not ask
 
     def __post_init__(self) -> None:
@@ -69,6 +70,8 @@ class Settings:
         if isinstance(names, str) or not all(isinstance(n, str) and n for n in names):
             raise ValueError(f"trained_host_modules is {names!r}; wanted a row of names of host modules")
         object.__setattr__(self, "trained_host_modules", tuple(names))
+        if not isinstance(self.tower, str):
+            raise ValueError(f"tower is {self.tower!r}; wanted the name of a vision model, or nothing")
         if self.read_layers not in ("last", "fused"):
             raise ValueError(f"read_layers is {self.read_layers!r}; wanted 'last' or 'fused'")
         if isinstance(self.ask, dict):  # as it is stored
@@ -121,7 +124,8 @@ class PerceptionModel(nn.Module):
         # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.
         self.fusion = LayerFusion(backbone.feature_layers, [backbone.native_layer], [backbone.feature_layers // 6])
         # 2-D positions of what the language model reads, zero at birth; hosts of dynamic resolution have their own.
-        self.place = None if backbone.dynamic else nn.Linear(4 * PLACE_BANDS, width)
+        self.place = None if backbone.dynamic or backbone.tower else nn.Linear(4 * PLACE_BANDS, width)
+        self.cells = nn.Linear(backbone.cells_width, width) if backbone.tower else None  # what points read of it
         if self.place is not None:
             nn.init.zeros_(self.place.weight)
             nn.init.zeros_(self.place.bias)
@@ -205,6 +209,8 @@ class PerceptionModel(nn.Module):
     def prepare(self, look: Look, grids: dict[str, Tensor]) -> Seen:
         """A Look with this plug-in's positions, fused map and what its requests look at."""
         tokens, prepared, sources, sources_hw = look.tokens, None, None, (0, 0)
+        if self.cells is not None:
+            look = replace(look, cells=self.cells(look.cells.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         if self.settings.points:
             prepared = self.decoder.prepare(self.fusion(look.layers).permute(0, 3, 1, 2), look.cells)
         if self.place is not None and not self.backbone.static_tokens:
@@ -306,7 +312,7 @@ def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) ->
     host. Raises HostError for hosts that cannot be held. Added parts are float32 on the host's device.
     """
     made = Settings(**settings)
-    backbone = Backbone(host, processor)
+    backbone = Backbone(host, processor, made.tower)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = PerceptionModel(backbone, made)

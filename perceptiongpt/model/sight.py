@@ -42,9 +42,10 @@ class Square:
     """One square of a fixed side, a fixed number of image tokens."""
 
     any_shape = False
+    has_grid = True  # False: another tower gives the maps
 
-    def __init__(self, host: Any, processor: Any, mode: Literal["pad", "squeeze"] = "pad") -> None:
-        self.host, self.processor, self.mode = host, processor, mode
+    def __init__(self, host: Any, processor: Any, mode: Literal["pad", "squeeze"], frames: int) -> None:
+        self.host, self.processor, self.mode, self.frames = host, processor, mode, frames
         self.eye: Any = processor.image_processor
         self.side = self._side()
         self.width: int = host.get_input_embeddings().embedding_dim
@@ -71,7 +72,8 @@ class Square:
     def look(self, out: Any, pixels: dict[str, Tensor]) -> Look:
         """Tokens and maps out of what the host's `get_image_features` returned."""
         tokens = _stacked(out.pooler_output, len(pixels["pixel_values"]), self.width)
-        return Look(tuple(tokens), _as_cells(tokens), tuple(_as_map(h) for h in out.hidden_states))
+        cells = _as_cells(tokens) if self.has_grid else tokens.transpose(1, 2).unsqueeze(-1)
+        return Look(tuple(tokens), cells, tuple(square_map(h) for h in out.hidden_states))
 
     def _normal(self, views: Sequence[Image.Image]) -> Tensor:
         """Views of one size as the tower takes their colours: float32 [P, 3, H, W]."""
@@ -94,7 +96,7 @@ class Patches(Square):
         return self.eye.patch_size * self.merge
 
     def canvas(self, size_wh: tuple[int, int]) -> Canvas:
-        low, high = self.eye.size["shortest_edge"], self.eye.size["longest_edge"]
+        low, high = (self.eye.size[edge] // self.frames for edge in ("shortest_edge", "longest_edge"))
         return Canvas.free(size_wh, cells_wh(size_wh, self.side, low, high))
 
     def told(self, view_wh: tuple[int, int]) -> dict[str, Any]:
@@ -222,7 +224,7 @@ class Tiles(Square):
         counts = [_squares(r * c) for r, c in grids]
         cells = _joined(_as_cells(tokens).permute(0, 2, 3, 1), grids, counts, CELLS)
         layers = tuple(
-            _joined(_as_map(h), grids, counts, 2 * CELLS).permute(0, 2, 3, 1) for h in out.hidden_states
+            _joined(square_map(h), grids, counts, 2 * CELLS).permute(0, 2, 3, 1) for h in out.hidden_states
         )
         return Look(tuple(t.flatten(0, 1) for t in tokens.split(counts)), cells.to(tokens.dtype), layers)
 
@@ -286,15 +288,15 @@ class Fitted(Tiles):
         for hidden in out.hidden_states:
             maps = [
                 _resampled(_middle(_sewn(m[1:], g), h // self.patch, w // self.patch), 2 * CELLS)
-                for m, g, (h, w) in zip(_as_map(hidden).split(counts), grids, sizes, strict=True)
+                for m, g, (h, w) in zip(square_map(hidden).split(counts), grids, sizes, strict=True)
             ]
             layers.append(torch.cat(maps).permute(0, 2, 3, 1))
         tokens = tuple(out.pooler_output)
         return Look(tokens, torch.cat(cells).to(tokens[0].dtype), tuple(layers))
 
 
-def sight_of(host: Any, processor: Any, mode: Literal["pad", "squeeze"]) -> Square:
-    """The way in which a host sees, told by what its image processor can be set to."""
+def sight_of(host: Any, processor: Any, mode: Literal["pad", "squeeze"], frames: int) -> Square:
+    """The way in which a host sees, told by what its image processor can be set to; `mode` and `frames` are facts."""
     eye = processor.image_processor
     for mark, kind in (
         ("merge_size", Patches),
@@ -303,10 +305,10 @@ def sight_of(host: Any, processor: Any, mode: Literal["pad", "squeeze"]) -> Squa
         ("crop_to_patches", Tiles),
     ):
         if getattr(eye, mark, None) is not None:
-            return kind(host, processor)
+            return kind(host, processor, mode, frames)
     if getattr(host.config.vision_config, "model_type", "") == "pixtral":
-        return Rows(host, processor)
-    return Square(host, processor, mode)
+        return Rows(host, processor, mode, frames)
+    return Square(host, processor, mode, frames)
 
 
 def fixed_side(eye: Any) -> int:
@@ -340,7 +342,7 @@ def _as_cells(tokens: Tensor) -> Tensor:
     return tokens.transpose(1, 2).unflatten(-1, (side, side))
 
 
-def _as_map(hidden: Tensor) -> Tensor:
+def square_map(hidden: Tensor) -> Tensor:
     """Patch states [n, patches, C] -> [n, h, w, C]; leading class and register tokens are dropped."""
     side = int(hidden.shape[1] ** 0.5)
     return hidden[:, hidden.shape[1] - side * side :].unflatten(1, (side, side))
