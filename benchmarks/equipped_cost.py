@@ -1,4 +1,4 @@
-"""What it costs a host to be equipped and not used: its own `generate`, with the plug-in put on and switched off, and bare.
+"""What it costs a host to be equipped and not used: its own `generate`, with the plug-in switched off, and bare.
 
 Two copies of one host answer the same prompt in turn, one bare, one equipped; the ratio is the median over pairs, each
 pair in another order than the one before. Beside the clock's stands the processor's own time, which another job on the

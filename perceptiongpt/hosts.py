@@ -80,7 +80,9 @@ def open_host(
     return (host if "device_map" in how else host.to(place)).eval(), processor
 
 
-def equip(host: Any, processor: Any = None, *, seed: int = 0, how: Mapping[str, Any] | None = None, **settings: Any) -> Any:
+def equip(
+    host: Any, processor: Any = None, *, seed: int = 0, how: Mapping[str, Any] | None = None, **settings: Any
+) -> Any:
     """Give eyes that point to an image-text-to-text model of `transformers`, from outside.
 
     `host`: the model, with its `processor`; or its name, which `open_host` loads in the way `how` tells. `settings` are

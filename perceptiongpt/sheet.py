@@ -54,7 +54,9 @@ def _tile(sample: Sample, renderer: Renderer, eye: Eye) -> Image.Image:
         view = canvas.view(picture)
     rendered = renderer.training(sample, places)
     if canvas is not None:
-        regions = tuple(_on_canvas(r, canvas, view.size, str(k)) for k, r in enumerate(rendered.regions, 1) if not r.picture)
+        regions = tuple(
+            _on_canvas(r, canvas, view.size, str(k)) for k, r in enumerate(rendered.regions, 1) if not r.picture
+        )
         view = paint(view, Answer("", regions, view.size))
     view = view.resize((TILE, max(1, round(view.height * TILE / view.width))), Image.Resampling.LANCZOS)
     text = _text(pieces(rendered, renderer), len(sample.id) and sample.id)

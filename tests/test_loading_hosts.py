@@ -1,4 +1,4 @@
-"""Hosts are loaded as asked: precision, bits, attention, spread over devices, steps compiled; or refused in a sentence."""
+"""Hosts are loaded as asked: precision, bits, attention, devices, steps compiled; or refused in a sentence."""
 
 from __future__ import annotations
 

@@ -83,7 +83,8 @@ def assemble(
 ) -> Batch:
     """Rendered dialogues as a batch, padded right for training or left for asking.
 
-    `canvases`: those of each row's pictures, one of its only one, None for text alone. `rngs`: one for each row, to draw what is written of a region; without them every part that it has.
+    `canvases`: those of each row's pictures, or that of its only one, None for text alone. `rngs`: one for each row,
+    to draw what is written of a region; without them every part that it has.
     """
     longest = max(len(r.ids) for r in rendered)
     ids = torch.full((len(rendered), longest), pad, dtype=torch.long)

@@ -119,7 +119,11 @@ class Renderer:
             first += (self.mark if picture.text is None else picture.text) + after
             runs += picture.runs
         repeats = iter(runs)
-        ids = [k for i in self._ids(first, plain=False) for k in [i] * (next(repeats, 0) if i == self.image_token_id else 1)]
+        ids = [
+            k
+            for i in self._ids(first, plain=False)
+            for k in [i] * (next(repeats, 0) if i == self.image_token_id else 1)
+        ]
         out.ids.extend(ids)
         out.labels.extend([IGNORED] * len(ids))
         return ids

@@ -47,14 +47,14 @@ class Turn:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A picture, or several, and a dialogue about it; user and assistant take turns, the user first, the assistant last."""
+    """A picture, or several, and a dialogue; user and assistant take turns, the user first, the assistant last."""
 
     image: Picture | None
     turns: tuple[Turn, ...]
     id: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
     where: str = ""  # the file and line that it was read from, for messages
-    more: tuple[Picture, ...] = ()  # further pictures of the same talk; a region's `picture` counts from `image`, 0
+    more: tuple[Picture, ...] = ()  # further pictures of the talk; a region's `picture` counts from `image`, 0
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

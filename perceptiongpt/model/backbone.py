@@ -24,7 +24,8 @@ from perceptiongpt.core.batch import Spelling
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.slots import places, write
 from perceptiongpt.model.families import facts_of
-from perceptiongpt.model.sight import HostError, Look, sight_of
+from perceptiongpt.model.sight import HostError, Look
+from perceptiongpt.model.tiles import sight_of
 from perceptiongpt.model.tower import PIXELS, Tower
 
 __all__ = ["Backbone", "Beside", "HostError", "Look"]

@@ -194,7 +194,9 @@ def _sought(
     if len(rows) == len(pictures):
         return model.decode(said, seen, torch.tensor(flat, device=said.device), words), flat
     at = torch.tensor(rows, device=said.device)
-    tried = model.decode(said[at], seen, torch.tensor(flat, device=said.device), None if words is None else words.at(at))
+    tried = model.decode(
+        said[at], seen, torch.tensor(flat, device=said.device), None if words is None else words.at(at)
+    )
     scores = tried.scores.tolist()
     best = [max((k for k, row in enumerate(rows) if row == n), key=scores.__getitem__) for n in range(len(pictures))]
     kept = (getattr(tried, f)[best] for f in ("boxes", "masks", "points", "scores"))
@@ -239,7 +241,9 @@ def _check(prompts: Batch, seen: Seen, picture: Sequence[Sequence[int]]) -> None
             f"{len(picture)} pictures named for {len(prompts.input_ids)} prompts; name one for each, -1 for none"
         )
     if any(not 0 <= i < len(seen.tokens) for row in picture for i in row):
-        raise ValueError(f"picture {max(max(r) for r in picture if r)} was named, but {len(seen.tokens)} were seen; count from 0")
+        raise ValueError(
+            f"picture {max(max(r) for r in picture if r)} was named, but {len(seen.tokens)} were seen; count from 0"
+        )
     if not bool((prompts.attention_mask[:, -1] == 1).all()):
         raise ValueError("the prompts are padded on the right; pad them on the left to answer them")
 

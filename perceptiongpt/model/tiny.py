@@ -228,7 +228,9 @@ def tokenizer(*image_tokens: str, written: str | None = None, **named: str) -> P
         clean_up_tokenization_spaces=False,
         **named,
     )
-    tokens.chat_template = CHAT.replace("IMAGE", written).replace("SYSTEM", "") if written else _chat_template(image_tokens)
+    tokens.chat_template = (
+        CHAT.replace("IMAGE", written).replace("SYSTEM", "") if written else _chat_template(image_tokens)
+    )
     return tokens
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 from hosts_table import PROMISED, written
 from model.test_generate import continued
+from PIL import Image
+
 from perceptiongpt.core.objective import parts
 from perceptiongpt.model.adapt import choose_trainable, detach
 from perceptiongpt.model.generate import generate
@@ -56,9 +56,7 @@ def of_the_host(model: PerceptionModel, given: Any) -> torch.Tensor:
     types = ((given.labels != -100).cumsum(1) > 0).int() if held.facts.prefix else visual
     more = {"mm_token_type_ids": visual} if held.turns else {"token_type_ids": types} if held.looks_ahead else {}
     with torch.no_grad():
-        return model.host(
-            input_ids=ids, attention_mask=given.attention_mask, **held.given(given.pixels), **more
-        ).logits
+        return model.host(input_ids=ids, attention_mask=given.attention_mask, **held.given(given.pixels), **more).logits
 
 
 def identity(kit: Kit) -> None:
@@ -137,9 +135,7 @@ def batch_is_alone(kit: Kit) -> None:
     together = generate(model, prompt, model.see(prompt.pixels), [0, -1, 1], max_new_tokens=6)
     for row, both in zip(rows, together, strict=True):
         prompt = kit.prompts(model, [row])
-        (alone,) = generate(
-            model, prompt, model.see(prompt.pixels), [-1 if row.image is None else 0], max_new_tokens=6
-        )
+        (alone,) = generate(model, prompt, model.see(prompt.pixels), [-1 if row.image is None else 0], max_new_tokens=6)
         assert (alone.ids, alone.places) == (both.ids, both.places)
         for field in FIELDS:
             assert torch.allclose(getattr(alone.regions, field), getattr(both.regions, field), atol=1e-4), field
@@ -260,7 +256,7 @@ def kit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.parametrize("law", sorted(LAWS))
-def test_hosts(kit: Kit, law: str, table: dict[str, dict[str, bool]]) -> None:
+def test_every_law_holds_for_all_hosts(kit: Kit, law: str, table: dict[str, dict[str, bool]]) -> None:
     table[kit.family][law] = False
     try:
         LAWS[law](kit)
