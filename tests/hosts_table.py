@@ -16,9 +16,27 @@ LATEST = "glm4v"  # the family that was added last, to see what one costs
 
 HEAD = """# Hosts
 
+    from perceptiongpt import equip
+    model = equip(host, processor)                                   # a model of transformers that is loaded already
+    model = equip("folder-or-hub-id", how={"dtype": "bfloat16"})     # or its name
+
+A host is a decoder-only image-text model of `transformers`; it is neither subclassed nor changed. `how` goes to
+`hosts.open_host`: `dtype` (float32, bfloat16, float16), `device`, `bits` (8 or 4, by bitsandbytes), `device_map` (by
+accelerate), `attention` (an implementation of transformers); `load(..., compiled=True)` compiles the step of an answer.
+The verbs that look take the same as `--dtype --device --bits --device-map --attention --compile`.
+
+`equip(..., tower="facebook/dinov2-small")` lets the decoders look through a vision model of their own, frozen and found
+again by its name, where a host's image tokens form no grid. Its colours are ImageNet's.
+
+A talk goes on: `Talk(eye).say("where is the dog?", "a.jpg")`, then `.say("and in this one?", "b.jpg")`. What was said is
+read again with its regions in their places, so that turn 2 may be about what was found in turn 1; a region is looked
+for in each picture shown so far and lies in that where its score is highest (`Region.picture`). In training a `Sample`
+has further pictures in `more`, and a user's `Turn` says how many of them it shows (`pictures`).
+
+## The table
+
 Written by `pytest -k hosts`, which builds each family with random weights from its real configuration classes and tries
-every law on it; `hosts.json` holds the same. A host is a decoder-only image-text model of `transformers`; it is neither
-subclassed nor changed.
+every law on it; `hosts.json` holds the same.
 
 """
 
