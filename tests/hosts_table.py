@@ -10,7 +10,7 @@ from perceptiongpt.model.zoo import HOSTS
 
 PROMISED = (
     *("aya_vision", "aya_vision_tiles", "bakllava", "gemma3", "idefics3", "internvl", "llava", "llava_next"),
-    *("llava_onevision", "mistral3", "paligemma", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "smolvlm"),
+    *("llava_onevision", "mistral3", "paligemma", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "smolvlm", "glm4v"),
 )
 LATEST = "glm4v"  # the family that was added last, to see what one costs
 

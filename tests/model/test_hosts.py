@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -200,18 +201,19 @@ def pixels_are_the_processors(kit: Kit) -> None:
 
 
 def it_looks_where_the_picture_is(kit: Kit) -> None:
-    """A spot is painted: what changes most in the maps lies under it."""
+    """The same spot is painted on four pictures: what changes most in the maps, on the mean of them, lies under it."""
     held = kit.fresh(lora_targets="none").backbone
     size = (96, 64)
     canvas = held.canvas(size)
     for xy in ((0.15, 0.85), (0.85, 0.15), (0.6, 0.4)):
-        plain = noise(size)
-        spot = plain.copy()
         x, y = round(xy[0] * size[0]), round(xy[1] * size[1])
-        spot.paste((255, 0, 0), (x - 6, y - 6, x + 6, y + 6))
-        before, after = (held.look(held.pixels([canvas.view(v)])) for v in (plain, spot))
-        first = (before.layers[0] - after.layers[0])[0].norm(dim=-1)
-        for which, heat in (("tower", first), ("cells", (before.cells - after.cells)[0].norm(dim=0))):
+        plain, spotted = [noise(size, seed) for seed in range(4)], [noise(size, seed) for seed in range(4)]
+        for picture in spotted:
+            picture.paste((255, 0, 0), (x - 6, y - 6, x + 6, y + 6))
+        before, after = (held.look(held.pixels([canvas.view(v) for v in views])) for views in (plain, spotted))
+        tower = (before.layers[0] - after.layers[0]).norm(dim=-1).mean(0)
+        cells = (before.cells - after.cells).norm(dim=1).mean(0)
+        for which, heat in (("tower", tower), ("cells", cells)):
             row, column = divmod(int(heat.argmax()), heat.shape[1])
             found = canvas.point_out(((column + 0.5) / heat.shape[1], (row + 0.5) / heat.shape[0]))
             assert abs(found[0] - x) < 0.2 * size[0] and abs(found[1] - y) < 0.3 * size[1], (which, xy, found)
@@ -234,8 +236,8 @@ LAWS: dict[str, Callable[[Kit], None]] = {
 }
 
 
-def noise(size_wh: tuple[int, int]) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size_wh[::-1], 3)).astype(np.uint8))
+def noise(size_wh: tuple[int, int], seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*size_wh[::-1], 3)).astype(np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -260,9 +262,10 @@ def test_every_law_holds_for_all_hosts(kit: Kit, law: str, table: dict[str, dict
     table[kit.family][law] = False
     try:
         LAWS[law](kit)
-    except AssertionError:
+    except AssertionError as broken:
         if kit.family in PROMISED:
             raise
+        warnings.warn(f"{kit.family} does not hold {law}: {broken}", stacklevel=1)
         return
     table[kit.family][law] = True
 
