@@ -28,7 +28,7 @@ The verbs that look take the same as `--dtype --device --bits --device-map --att
 `equip(..., tower="facebook/dinov2-small")` lets the decoders look through a vision model of their own, frozen and found
 again by its name, where a host's image tokens form no grid. Its colours are ImageNet's.
 
-A talk goes on: `Talk(eye).say("where is the dog?", "a.jpg")`, then `.say("and in this one?", "b.jpg")`. What was said is
+A talk goes on: `Talk(eye).say("where is the dog?", "a.jpg")`, then `.say("and in this?", "b.jpg")`. What was said is
 read again with its regions in their places, so that turn 2 may be about what was found in turn 1; a region is looked
 for in each picture shown so far and lies in that where its score is highest (`Region.picture`). In training a `Sample`
 has further pictures in `more`, and a user's `Turn` says how many of them it shows (`pictures`).
