@@ -51,7 +51,7 @@ def measure(model: Any, tokens: int, rounds: int, pixels: dict[str, Any], size_w
 
     def prompt(request: Sequence[int]) -> Any:
         renderer = Renderer(held.processor, **{**model.spelling(), "request": request})
-        rendered = renderer.asking([Turn("user", QUESTION)], held.image_places(canvas))
+        rendered = renderer.asking([Turn("user", QUESTION)], held.spelled(canvas))
         return assemble([rendered], [canvas], {}, pad_id(renderer.tokenizer), left=True)
 
     request = model.spelling()["request"]

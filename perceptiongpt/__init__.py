@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perceptiongpt.core.answer import Answer, Region
-    from perceptiongpt.model.perception import equip
+    from perceptiongpt.hosts import equip
     from perceptiongpt.predict import load
 
 __all__ = ["Answer", "Region", "equip", "load"]
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Answer": "perceptiongpt.core.answer",
     "Region": "perceptiongpt.core.answer",
-    "equip": "perceptiongpt.model.perception",
+    "equip": "perceptiongpt.hosts",
     "load": "perceptiongpt.predict",
 }
 

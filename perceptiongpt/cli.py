@@ -198,6 +198,10 @@ def _looking(verbs: argparse._SubParsersAction, verb: str, what: str) -> argpars
     one.add_argument("--model", metavar="FOLDER", help=_MODEL_HELP)
     one.add_argument("--min-score", type=_share, default=0.0, help="leave out regions that score less, 0 to 1")
     _machine(one)
+    one.add_argument("--bits", type=int, choices=(4, 8), help="hold the host in 4 or 8 bits; needs bitsandbytes")
+    one.add_argument("--device-map", metavar="MAP", help="spread the host over devices: auto, balanced …")
+    one.add_argument("--attention", metavar="NAME", help="sdpa, eager, flash_attention_2 … (default: as it comes)")
+    one.add_argument("--compile", action="store_true", help="compile the steps of an answer; pays for many answers")
     one.set_defaults(run="look", verb=verb)
     return one
 

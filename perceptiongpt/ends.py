@@ -47,4 +47,6 @@ def open_eye(model: str | None, told: Namespace) -> Any:
 
     if told.threads:
         torch.set_num_threads(told.threads)
-    return load(model, told.host, told.dtype, told.device)
+    how = {"bits": "bits", "device_map": "device_map", "attention": "attention", "compiled": "compile"}
+    asked = {k: getattr(told, flag) for k, flag in how.items() if getattr(told, flag, None)}
+    return load(model, told.host, told.dtype, told.device, **asked)

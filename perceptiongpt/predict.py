@@ -33,10 +33,19 @@ from perceptiongpt.tasks.point import best_xy
 PACKAGED = Path(__file__).parent / "weights"
 
 
-def load(model: str | Path | None = None, host: str | None = None, dtype: str = "auto", device: str = "auto") -> Eye:
+def load(
+    model: str | Path | None = None,
+    host: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    *,
+    compiled: bool = False,
+    **how: Any,
+) -> Eye:
     """A trained model, ready to look: the packaged one, or the folder `model` that `train` made, or that of its run.
 
-    `host` overrides where its host is found (see `hosts.open_host`, which also explains `dtype` and `device`).
+    `host` overrides where its host is found (see `hosts.open_host`, which also explains `dtype`, `device` and `how`).
+    `compiled` runs the language model's steps through torch.compile.
     Raises ValueError when the folder or the host cannot be used; the message says what to do.
     """
     if model is None and not (PACKAGED / store.CONFIG).is_file():
@@ -46,9 +55,12 @@ def load(model: str | Path | None = None, host: str | None = None, dtype: str = 
         )
     folder = PACKAGED if model is None else store.model_folder(model)
     name = host or store.read_config(folder)["host"]
-    held, processor = open_host(name, dtype, device)
+    held, processor = open_host(name, dtype, device, **how)
     with quiet():
-        return Eye(store.load(folder, held, processor), "default" if model is None else Path(model).name or str(folder))
+        made = store.load(folder, held, processor)
+    if compiled:
+        made.backbone.compile_step()
+    return Eye(made, "default" if model is None else Path(model).name or str(folder))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,16 +204,17 @@ class SeenAll:
         model, renderer = self.eye.model, self.eye.renderer
         canvases = [self.canvases[i] for i in self.rows]
         rendered = [
-            renderer.asking([request.turn], model.backbone.image_places(canvas))
+            renderer.asking([request.turn], model.backbone.spelled(canvas))
             for request, canvas in zip(requests, canvases, strict=True)
         ]
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
         spoken = generate(model, prompts, self.encoded, self.rows, **how)
-        made = [self._made(*each) for each in zip(spoken, requests, canvases, strict=True)]
+        made = [self.told(*each) for each in zip(spoken, requests, canvases, strict=True)]
         total = self.vision + time.perf_counter() - started
         return [replace(a, timings={"vision": self.vision, **a.timings, "total": total}) for a in made]
 
-    def _made(self, said: Spoken, request: Request, canvas: Canvas) -> Answer:
+    def told(self, said: Spoken, request: Request, canvas: Canvas) -> Answer:
+        """What was said, about the picture on this canvas and in its pixels."""
         text, spans = self._text(said)
         regions = said.regions
         boxes = canvas.boxes_out(regions.boxes.cpu()).tolist()

@@ -46,18 +46,20 @@ def sheet(samples: Sequence[Sample], renderer: Renderer, eye: Eye, columns: int 
 def _tile(sample: Sample, renderer: Renderer, eye: Eye) -> Image.Image:
     """One sample: the canvas with its regions above, the rendered text below."""
     view = Image.new("RGB", (TILE, 24), QUIET)
-    canvas, places = None, 0
+    canvas, places = None, []
     if sample.image is not None:
         picture = open_picture(sample.image)
         canvas = eye.canvas(picture.size)
-        places = eye.image_places(canvas)
+        places = [eye.spelled(c) for c in (canvas, *(eye.canvas(open_picture(p).size) for p in sample.more))]
         view = canvas.view(picture)
     rendered = renderer.training(sample, places)
     if canvas is not None:
-        regions = tuple(_on_canvas(r, canvas, view.size, str(k)) for k, r in enumerate(rendered.regions, 1))
+        regions = tuple(
+            _on_canvas(r, canvas, view.size, str(k)) for k, r in enumerate(rendered.regions, 1) if not r.picture
+        )
         view = paint(view, Answer("", regions, view.size))
     view = view.resize((TILE, max(1, round(view.height * TILE / view.width))), Image.Resampling.LANCZOS)
-    text = _text(pieces(rendered, renderer, places), len(sample.id) and sample.id)
+    text = _text(pieces(rendered, renderer), len(sample.id) and sample.id)
     whole = Image.new("RGB", (TILE, view.height + text.height), PAPER)
     whole.paste(view, (0, 0))
     whole.paste(text, (0, view.height))
@@ -80,7 +82,7 @@ def _on_canvas(region: Region, canvas: Canvas, size_wh: tuple[int, int], name: s
     return Region(box=box, mask=mask, point=(x * width, y * height) if held["has_point"] else None, label=name)
 
 
-def pieces(rendered: Rendered, renderer: Renderer, image_places: int) -> list[Piece]:
+def pieces(rendered: Rendered, renderer: Renderer) -> list[Piece]:
     """The rendered ids as words with their supervision; the picture's places are one piece, a region is its number."""
     out: list[Piece] = []
     run: list[int] = []
@@ -96,7 +98,7 @@ def pieces(rendered: Rendered, renderer: Renderer, image_places: int) -> list[Pi
             seen += 1
             out.append(("", taught, (seen - 1) // renderer.vis_tokens + 1))
         elif i == renderer.image_token_id and not (out and out[-1][0].startswith("(picture")):
-            out.append((f"(picture, {image_places} tokens)", taught, None))
+            out.append((f"(picture, {rendered.ids.count(i)} tokens)", taught, None))
         elif not special:
             run.append(i)
     return out

@@ -30,7 +30,7 @@ def told_regions(eye: Any, asked: Asked, batch: int = 16) -> dict[str, tuple[Pac
     found: dict[str, tuple[Packed, ...]] = {}
     for start in range(0, len(questions), batch):
         part = questions[start : start + batch]
-        rendered = [eye.renderer.training(_sample(picture, q), backbone.image_places(canvas)) for q in part]
+        rendered = [eye.renderer.training(_sample(picture, q), backbone.spelled(canvas)) for q in part]
         pixels = backbone.pixels([view] * len(part))
         out = eye.model(assemble(rendered, [canvas] * len(part), pixels, pad_id(eye.renderer.tokenizer)))
         regions = iter(_regions(out.regions, canvas))

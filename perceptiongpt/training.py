@@ -65,7 +65,7 @@ def train(told: Namespace) -> None:
         import torch
 
         device = f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu"
-    host, processor = open_host(run.host, told.dtype, device, told.qlora)
+    host, processor = open_host(run.host, told.dtype, device, bits=4 if told.qlora else None)
     if start is not None:
         model = store.load(start, host, processor)
         if told.preset is None and model.backbone.dynamic:  # of such a host no picture's features can be kept

@@ -166,7 +166,7 @@ def prompts() -> Callable[..., Batch]:
         canvases = [None if s.image is None else held.canvas(s.image.size) for s in samples]
         views = [c.view(s.image) for s, c in zip(samples, canvases, strict=True) if c is not None]
         rendered = [
-            render.asking(s.turns[:-1], 0 if c is None else held.image_places(c))
+            render.asking(s.turns[:-1], 0 if c is None else held.spelled(c))
             for s, c in zip(samples, canvases, strict=True)
         ]
         return assemble(rendered, canvases, held.pixels(views), pad_id(render.tokenizer), left=True)

@@ -182,3 +182,13 @@ def test_opening_an_annotation_file_is_measured(tmp_path: Path, capsys: Capture)
     assert told["figures"]["seconds"] > 0 and told["figures"]["turns"] > 0
     assert capsys.readouterr().out.count("wanted <=") == 2
     assert bench["main"](["--json", str(tmp_path / "no" / "out.json")]) == 2
+
+
+def test_the_cost_of_being_equipped_is_measured_on_the_same_answer(tmp_path: Path, capsys: Capture) -> None:
+    bench = runpy.run_path(str(BENCHMARKS / "equipped_cost.py"), run_name="equipped_cost")
+    words = ["--host", "tiny:qwen2_5_vl", "--tokens", "3", "--rounds", "2", "--json", str(tmp_path / "out.json")]
+    assert bench["main"]([*words, "--threads", str(torch.get_num_threads())]) == 0
+    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert told["same_answer"] and told["at_most"] == {"ratio": 1.01}
+    assert all(told[k] > 0 for k in ("bare", "equipped", "ratio", "cpu_ratio"))
+    assert "wanted <= 1.01" in capsys.readouterr().out

@@ -45,6 +45,7 @@ ARROWS: dict[str, set[str]] = {
     "sheet": {"core", "data", "draw"},
     "asking": {"core", "data"},
     "predict": {"core", "data", "tasks", "model", "config", "fetch", "hosts", "asking"},
+    "talk": {"core", "data", "model", "asking", "predict"},
     "feed": {"core", "data", "model", "config"},
     "rates": {"config", "model"},
     "recipe": {"config", "data", "feed"},
@@ -76,7 +77,7 @@ ARROWS: dict[str, set[str]] = {
     "commands": {*ROOMS, "__init__", "asking", "config", "draw", "ends", "fetch", "hosts", "measuring", "predict"}
     | {"sheet", "sources", "training"},
     "cli": {"__init__", "commands"},
-    "__init__": {*ROOMS, "predict"},
+    "__init__": {*ROOMS, "hosts", "predict"},
     "__main__": {"cli"},
 }
 HEAVY = ("torch", "transformers", "numpy", "PIL", "peft")

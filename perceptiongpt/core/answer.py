@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ class Region:
 
     `box`: (x0, y0, x1, y1) float pixels with x0 <= x1, y0 <= y1. `mask`: bool [H, W] of the whole picture.
     `point`: (x, y) float pixels. `score`: 0..1. `span`: character range [a, b) of the answer's text that names it.
+    `picture`: in which picture of a talk about several it lies, in the order in which they were shown.
     At least one of box, mask, point must be given; anything else raises ValueError.
     """
 
@@ -31,6 +32,7 @@ class Region:
     score: float | None = None
     label: str | None = None
     span: tuple[int, int] | None = None
+    picture: int = 0
 
     def __post_init__(self) -> None:
         if self.box is None and self.mask is None and self.point is None:
@@ -81,6 +83,7 @@ class Answer:
     timings: Mapping[str, float] = field(default_factory=dict)
     model: str = ""
     looked: tuple[np.ndarray, ...] = ()
+    more_wh: tuple[tuple[int, int], ...] = ()  # in a talk about several pictures: the sizes of those after the first
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))
@@ -89,7 +92,9 @@ class Answer:
         for look in self.looked:
             if look.shape != (height, width):
                 raise ValueError(f"a look of shape {look.shape} in a picture of height {height}, width {width}")
+        sizes = (self.size_wh, *self.more_wh)
         for region in self.regions:
+            width, height = sizes[region.picture] if 0 <= region.picture < len(sizes) else (0, 0)
             if region.mask is not None and region.mask.shape != (height, width):
                 raise ValueError(f"mask of shape {region.mask.shape} in a picture of height {height}, width {width}")
 
@@ -109,7 +114,7 @@ class Answer:
             if keep.dtype != np.bool_ or keep.shape != (len(self.regions),):
                 raise ValueError(f"a condition of shape {keep.shape} for {len(self.regions)} regions")
             kept = tuple(r for r, k in zip(self.regions, keep, strict=True) if k)
-        return Answer(self.text, kept, self.size_wh, self.timings, self.model, self.looked)
+        return replace(self, regions=kept)
 
     @property
     def xyxy(self) -> np.ndarray:
@@ -119,8 +124,10 @@ class Answer:
 
     @property
     def masks(self) -> np.ndarray:
-        """bool [N, H, W]; a region without a mask is all False."""
-        width, height = self.size_wh
+        """bool [N, H, W]; a region without a mask is all False. Raises ValueError for regions of several pictures."""
+        if len({r.picture for r in self.regions}) > 1:
+            raise ValueError("the regions lie in several pictures, so their masks do not stack; take each one's own")
+        width, height = (self.size_wh, *self.more_wh)[self.regions[0].picture if self.regions else 0]
         empty = np.zeros((height, width), bool)
         rows = [r.mask if r.mask is not None else empty for r in self.regions]
         return np.stack(rows) if rows else np.zeros((0, height, width), bool)

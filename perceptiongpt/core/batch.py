@@ -12,9 +12,20 @@ import torch
 from torch import Tensor
 
 
+@dataclass(frozen=True)
+class Spelling:
+    """How a host writes a picture into a prompt, in the place of its template's mark.
+
+    `text` holds one image token for each of the `runs`, which say how often that token is repeated; None: the mark.
+    """
+
+    runs: tuple[int, ...]
+    text: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One padded batch; regions are flat, `owner` says whose they are."""
+    """One padded batch; regions are flat, `owner` says whose they are, `picture` where they lie."""
 
     input_ids: Tensor  # long [B, T]
     attention_mask: Tensor  # long [B, T]
@@ -28,6 +39,8 @@ class Batch:
     shown: Tensor  # bool [N, 3]: which of box, mask, point are written into the region's place
     asked: Tensor  # bool [N]: shown by the user; written, never scored
     owner: Tensor  # long [N]: row of the batch
+    pictures: Tensor  # long [B]: how many pictures each row shows; those of the whole batch are counted row by row
+    picture: Tensor  # long [N]: the batch's picture that each region lies in
 
     def to(self, device: torch.device | str) -> Batch:
         moved = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -175,6 +175,40 @@ class Canvas:
         return torch.tensor(scale * 2, dtype=torch.float32, device=like.device)
 
 
+def cells_wh(size_wh: tuple[int, int], cell: int, low: int, high: int) -> tuple[int, int]:
+    """A view whose sides are multiples of `cell` pixels, near the picture's ratio, its area between low and high."""
+    width, height = size_wh
+    scale = min(max(1.0, (low / (width * height)) ** 0.5), (high / (width * height)) ** 0.5)
+    wide, high_ = (max(1, round(side * scale / cell)) for side in (width, height))
+    limit = max(1, high // (cell * cell))
+    while wide * high_ > limit:
+        if wide >= high_:
+            wide = max(1, min(wide - 1, limit // high_))
+        else:
+            high_ = max(1, min(high_ - 1, limit // wide))
+    return wide * cell, high_ * cell
+
+
+def within_wh(size_wh: tuple[int, int], cell: int, longest: int) -> tuple[int, int]:
+    """A view of whole cells that is no longer than `longest`, near the picture's ratio, never enlarged by a cell."""
+    shrink = max(1.0, max(size_wh) / longest)
+    width, height = (min(-(-max(1, int(side / shrink)) // cell), longest // cell) * cell for side in size_wh)
+    return width, height
+
+
+def centred_wh(size_wh: tuple[int, int], whole_wh: tuple[int, int], cell: int) -> tuple[int, int]:
+    """The part of a view of `whole_wh` that the picture fills when it is fitted into its middle, in whole cells.
+
+    What is left is the same number of whole cells on either side, so that a host can take it off exactly.
+    """
+    scale = min(whole / side for whole, side in zip(whole_wh, size_wh, strict=True))
+    width, height = (
+        max(count - 2 * round((count - side * scale / cell) / 2), 2 - count % 2) * cell
+        for side, count in ((s, w // cell) for s, w in zip(size_wh, whole_wh, strict=True))
+    )
+    return width, height
+
+
 @lru_cache(64)
 def _shares(pixels: int, reach: float, cells: int) -> np.ndarray:
     """Float32 [cells, pixels]: how much of each cell each pixel covers, along one axis."""

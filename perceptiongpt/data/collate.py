@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from perceptiongpt.core.answer import Region
-from perceptiongpt.core.batch import Batch
+from perceptiongpt.core.batch import Batch, Spelling
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.masks import mask_to_box
 from perceptiongpt.data.picture import open_picture
@@ -28,7 +28,7 @@ class Eye(Protocol):
     """How a host sees pictures."""
 
     def canvas(self, size_wh: tuple[int, int]) -> Canvas: ...
-    def image_places(self, canvas: Canvas) -> int: ...
+    def spelled(self, canvas: Canvas) -> Spelling: ...
     def pixels(self, views: Sequence[Image.Image]) -> dict[str, Tensor]: ...
 
 
@@ -37,24 +37,24 @@ def collate(samples: Sequence[Sample], renderer: Renderer, eye: Eye, rng: np.ran
     return together([ready(s, renderer, eye) for s in samples], renderer, eye, [rng] * len(samples))
 
 
-Ready = tuple[Image.Image | None, Canvas | None, Rendered]  # one sample: its view, the mapping to it, its dialogue
+# One sample: the views of its pictures, the mappings to them, its dialogue.
+Ready = tuple[tuple[Image.Image, ...], tuple[Canvas, ...], Rendered]
 
 
 def ready(sample: Sample, renderer: Renderer, eye: Eye) -> Ready:
     """A sample opened and rendered. Raises ValueError or OSError for one that cannot be."""
-    if sample.image is None:
-        if any(turn.regions for turn in sample.turns):
-            raise ValueError("a region was given without a picture; give the picture that it lies in")
-        return None, None, renderer.training(sample, 0)
-    picture = open_picture(sample.image() if callable(sample.image) else sample.image)
-    canvas = eye.canvas(picture.size)
-    return canvas.view(picture), canvas, renderer.training(sample, eye.image_places(canvas))
+    if sample.image is None and any(turn.regions for turn in sample.turns):
+        raise ValueError("a region was given without a picture; give the picture that it lies in")
+    opened = [open_picture(p() if callable(p) else p) for p in sample.pictures]
+    canvases = tuple(eye.canvas(picture.size) for picture in opened)
+    views = tuple(canvas.view(picture) for canvas, picture in zip(canvases, opened, strict=True))
+    return views, canvases, renderer.training(sample, [eye.spelled(canvas) for canvas in canvases])
 
 
 def together(rows: Sequence[Ready], renderer: Renderer, eye: Eye, rngs: Sequence[np.random.Generator]) -> Batch:
     """A training batch of samples that are ready, each with the generator of its own choices."""
     views, canvases, rendered = zip(*rows, strict=True)
-    pixels = eye.pixels([v for v in views if v is not None])
+    pixels = eye.pixels([v for row in views for v in row])
     return assemble(rendered, canvases, pixels, pad_id(renderer.tokenizer), rngs)
 
 
@@ -75,7 +75,7 @@ def pad_id(tokenizer: Any) -> int:
 
 def assemble(
     rendered: Sequence[Rendered],
-    canvases: Sequence[Canvas | None],
+    canvases: Sequence[Canvas | Sequence[Canvas] | None],
     pixels: dict[str, Tensor],
     pad: int,
     rngs: Sequence[np.random.Generator] | None = None,
@@ -83,23 +83,27 @@ def assemble(
 ) -> Batch:
     """Rendered dialogues as a batch, padded right for training or left for asking.
 
-    `rngs`: one for each row, to draw what is written of a region; without them every part that it has.
+    `canvases`: those of each row's pictures, or that of its only one, None for text alone. `rngs`: one for each row,
+    to draw what is written of a region; without them every part that it has.
     """
     longest = max(len(r.ids) for r in rendered)
     ids = torch.full((len(rendered), longest), pad, dtype=torch.long)
     labels = torch.full_like(ids, IGNORED)
     attention = torch.zeros_like(ids)
     parts: list[dict[str, Any]] = []
-    for row, (r, canvas) in enumerate(zip(rendered, canvases, strict=True)):
+    shown = [[] if c is None else [c] if isinstance(c, Canvas) else list(c) for c in canvases]
+    for row, (r, mine) in enumerate(zip(rendered, shown, strict=True)):
         place = slice(longest - len(r.ids), longest) if left else slice(0, len(r.ids))
         ids[row, place] = torch.tensor(r.ids)
         labels[row, place] = torch.tensor(r.labels)
         attention[row, place] = 1
         for region, asked in zip(r.regions, r.asked, strict=True):
-            if canvas is None:
+            if not 0 <= region.picture < len(mine):
                 raise ValueError("a region was given without a picture; give the picture that it lies in")
             rng = None if rngs is None else rngs[row]
-            parts.append({**region_in(region, canvas, asked, rng), "asked": asked, "owner": row})
+            picture = sum(map(len, shown[:row])) + region.picture
+            here = region_in(region, mine[region.picture], asked, rng)
+            parts.append({**here, "asked": asked, "owner": row, "picture": picture})
     return Batch(
         input_ids=ids,
         attention_mask=attention,
@@ -113,6 +117,8 @@ def assemble(
         shown=torch.tensor([p["shown"] for p in parts], dtype=torch.bool).view(-1, 3),
         asked=torch.tensor([p["asked"] for p in parts], dtype=torch.bool),
         owner=torch.tensor([p["owner"] for p in parts], dtype=torch.long),
+        pictures=torch.tensor([len(mine) for mine in shown], dtype=torch.long),
+        picture=torch.tensor([p["picture"] for p in parts], dtype=torch.long),
     )
 
 

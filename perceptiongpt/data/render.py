@@ -10,14 +10,16 @@ own text is tokenised with special tokens; `<vis>` has no spelling at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from perceptiongpt.core.answer import Region
-from perceptiongpt.data.sample import PLACE, Sample, Turn
+from perceptiongpt.core.batch import Spelling
+from perceptiongpt.data.sample import PLACE, Sample, Turn, shows
 
 IGNORED = -100
+Shown = int | Spelling | Sequence[Spelling]  # the pictures of a dialogue; a number is one picture of so many tokens
 _PIECES = re.compile(r"\{(\d+|ask)\}")
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters around the number of a turn: stand-ins for its words
 
@@ -48,31 +50,36 @@ class Renderer:
         self.tokenizer = processor.tokenizer
         self.vis_id, self.image_token_id, self.vis_tokens = vis_id, image_token_id, vis_tokens
         self.request, self.forced = list(request), forced
+        # What the template writes for a picture, which is not always the token that is repeated for it.
+        token = self.tokenizer.convert_ids_to_tokens(image_token_id)
+        self.mark: str = getattr(processor, "image_token", None) or token or ""
         self._special = frozenset([*self.tokenizer.all_special_ids, image_token_id])
 
-    def training(self, sample: Sample, image_places: int) -> Rendered:
+    def training(self, sample: Sample, shown: Shown) -> Rendered:
         """A whole dialogue; exactly the assistant's words and the end of its turns are supervised."""
-        return self._render(sample.turns, image_places if sample.image is not None else 0)
+        return self._render(sample.turns, shown if sample.image is not None else 0)
 
-    def asking(self, turns: Sequence[Turn], image_places: int) -> Rendered:
+    def asking(self, turns: Sequence[Turn], shown: Shown) -> Rendered:
         """A dialogue that ends with the user, as the prompt of an answer: the prefix of what training would make."""
         if not turns or turns[-1].role != "user":
             raise ValueError(f"a prompt of {len(turns)} turns must end with the user's turn; leave out the answer")
-        return self._render(turns, image_places)
+        return self._render(turns, shown)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Words of an answer; control tokens are left out, and `<vis>` becomes nothing."""
         vocabulary = len(self.tokenizer)
         return self.tokenizer.decode([i for i in ids if i < vocabulary], skip_special_tokens=True)
 
-    def _render(self, turns: Sequence[Turn], image_places: int) -> Rendered:
+    def _render(self, turns: Sequence[Turn], shown: Shown) -> Rendered:
         out = Rendered([], [])
+        pictures = self._pictures(shown)
+        counts = shows(turns, len(pictures))
+        waiting = iter(pictures)
         text = ""
         messages: list[dict[str, Any]] = []
         for number, turn in enumerate(turns):
             content: list[dict[str, Any]] = [{"type": "text", "text": f"{_OPEN}{number}{_CLOSE}"}]
-            if number == 0 and image_places:
-                content.insert(0, {"type": "image"})
+            content[:0] = [{"type": "image"}] * counts[number]
             messages.append({"role": turn.role, "content": content})
             user = turn.role == "user"
             longer = self.processor.apply_chat_template(messages, add_generation_prompt=user, tokenize=False)
@@ -86,27 +93,45 @@ class Renderer:
             head, found, tail = longer[len(text) :].partition(stand_in)
             if not found:
                 raise ValueError(f"the chat template leaves out turn {number}; use one that renders every turn")
-            self._control(out, head, image_places, supervised=False)
-            self._words(out, turn, supervised=not user, asks=bool(image_places))
-            self._end(out, tail, image_places, supervised=not user)
-            if user and image_places and self.forced:
+            self._control(out, head, waiting)
+            self._words(out, turn, supervised=not user, asks=bool(pictures))
+            self._end(out, tail, waiting, supervised=not user)
+            if user and pictures and self.forced:
                 self._request(out, taught=False)  # the answer that comes next begins by asking
             text = longer
+        if next(waiting, None) is not None:
+            raise ValueError(f"the chat template leaves out a picture; use one that writes {self.mark} for each")
         return out
 
-    def _control(self, out: Rendered, text: str, image_places: int, supervised: bool) -> list[int]:
-        """The template's own text: special tokens count as such, a picture's token becomes all its places."""
-        ids: list[int] = []
-        for i in self._ids(text, plain=False):
-            ids.extend([i] * (image_places if i == self.image_token_id else 1))
+    def _pictures(self, shown: Shown) -> list[Spelling]:
+        if isinstance(shown, int):
+            return [Spelling((shown,))] if shown else []
+        return [shown] if isinstance(shown, Spelling) else list(shown)
+
+    def _control(self, out: Rendered, text: str, pictures: Iterator[Spelling]) -> list[int]:
+        """The template's own text: special tokens count as such, a picture's mark becomes all that the host writes."""
+        first, *rest = text.split(self.mark) if self.mark else [text]
+        runs: list[int] = []
+        for after in rest:
+            picture = next(pictures, None)
+            if picture is None:
+                raise ValueError(f"the chat template writes {self.mark} more often than there are pictures; mend it")
+            first += (self.mark if picture.text is None else picture.text) + after
+            runs += picture.runs
+        repeats = iter(runs)
+        ids = [
+            k
+            for i in self._ids(first, plain=False)
+            for k in [i] * (next(repeats, 0) if i == self.image_token_id else 1)
+        ]
         out.ids.extend(ids)
-        out.labels.extend(ids if supervised else [IGNORED] * len(ids))
+        out.labels.extend([IGNORED] * len(ids))
         return ids
 
-    def _end(self, out: Rendered, tail: str, image_places: int, supervised: bool) -> None:
+    def _end(self, out: Rendered, tail: str, pictures: Iterator[Spelling], supervised: bool) -> None:
         """What follows a turn's words; after the assistant's, the special token that ends it is taught."""
         start = len(out.ids)
-        ids = self._control(out, tail, image_places, supervised=False)
+        ids = self._control(out, tail, pictures)
         if not supervised:
             return
         if ids and ids[0] in self._special:

@@ -1,57 +1,61 @@
 """The host as the rest of this package sees it: a few facts and five deeds, found from the unmodified model itself.
 
-Knows where a `transformers` host keeps its embeddings, head, vision tower and grid, and how its processor sees.
-Knows nothing of regions or of the new tokens (perception.py). Nothing here changes the host.
+Knows where a `transformers` host keeps its embeddings, head and vision tower; how it sees is in sight.py, what cannot
+be found in families.py. Knows nothing of regions or of the new tokens (perception.py). Nothing here changes the host.
 
 B batch rows, T tokens, D width of the language model, P pictures, I image tokens a picture.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from inspect import signature
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from transformers import DynamicCache
 
+from perceptiongpt.core.batch import Spelling
 from perceptiongpt.core.canvas import Canvas
+from perceptiongpt.core.slots import places, write
+from perceptiongpt.model.families import facts_of
+from perceptiongpt.model.sight import HostError, Look
+from perceptiongpt.model.tiles import sight_of
+from perceptiongpt.model.tower import PIXELS, Tower
 
-DYNAMIC_CELLS = 16  # hosts of dynamic resolution: each picture's cells are resampled to this grid for the decoders
-
-
-class HostError(ValueError):
-    """A host that cannot be held, with the reason and what would do."""
+__all__ = ["Backbone", "Beside", "HostError", "Look"]
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What the vision tower gave for P pictures; a value that the language model and the decoders all look at."""
+class Beside:
+    """What some hosts' language models are told beside the embeddings of B rows of T tokens."""
 
-    tokens: tuple[Tensor, ...]  # each [I, D], in the order in which the language model reads them
-    cells: Tensor  # [P, D, hc, wc]: the same tokens as a map
-    layers: tuple[Tensor, ...]  # each [P, h, w, C]: hidden states of the vision tower, first to last
+    types: Tensor | None = None  # long [B, T]: token types, by which attention looks ahead in places
+    visual: Tensor | None = None  # bool [B, T]: the image tokens
+    deep: tuple[Tensor, ...] = ()  # each [B, T, D]: what is added at them in the first layers
+
+    def at(self, columns: Tensor, first: bool) -> Beside | None:
+        """The same for the columns [B, l] of each row; attention looks ahead in the `first` segment only."""
+        types = self.types.gather(1, columns) if self.types is not None and first else None
+        visual = None if self.visual is None else self.visual.gather(1, columns)
+        wide = columns.unsqueeze(-1)
+        return Beside(types, visual, tuple(d.gather(1, wide.expand(-1, -1, d.shape[-1])) for d in self.deep))
 
 
 class Backbone:
     """Facts of a held host and the deeds that need them."""
 
-    def __init__(self, host: Any, processor: Any) -> None:
-        if getattr(host.config, "is_encoder_decoder", False):
-            raise HostError(
-                f"{type(host).__name__} is an encoder-decoder, whose decoder keeps nothing of the prompt that could "
-                "be read or answered in one pass; give a decoder-only image-text host"
-            )
+    def __init__(self, host: Any, processor: Any, tower: str = "") -> None:
+        self.facts = facts_of(host, processor)
         self.host, self.processor = host, processor
-        self.image_processor: Any = getattr(processor, "image_processor", None)
-        if self.image_processor is None or not hasattr(host, "get_image_features"):
-            raise HostError(
-                f"{type(host).__name__} has no picture input; give an image-text-to-text model and its processor"
-            )
+        if self.facts.template and not getattr(processor, "chat_template", None):
+            processor.chat_template = self.facts.template
+        self.image_processor: Any = processor.image_processor
         text = host.config.get_text_config()
         self.width: int = host.get_input_embeddings().embedding_dim
         self.vocab_size: int = host.get_output_embeddings().weight.shape[0]
@@ -59,23 +63,35 @@ class Backbone:
         self.sliding_window = _sliding_window(text)
         self.static_tokens = 0  # how many tokens a picture has where a static mapping takes the place of the host's own
         self.image_token_id: int = host.config.image_token_id
-        self.dynamic = hasattr(self.image_processor, "merge_size")
-        vision = host.config.vision_config
-        self.patch: int = vision.patch_size
-        if self.dynamic:
-            self.cell_pixels = self.patch * self.image_processor.merge_size
-        else:
-            self.side = _fixed_side(self.image_processor)
+        self.turns = hasattr(host.base_model, "get_rope_index")  # rotary positions of three axes
+        masks = getattr(host, "create_masks_for_generate", None)  # theirs alone who read pictures in both directions
+        self.looks_ahead = masks is not None and "token_type_ids" in signature(masks).parameters
+        self.softcap: float | None = getattr(text, "final_logit_softcapping", None)
+        self.step: Any = None  # the language model for one token, compiled
+        self.sight = sight_of(host, processor, self.facts.mode, self.facts.frames)
+        self.dynamic = self.sight.any_shape
+        self.tower = Tower(tower, self.device) if tower else None
+        self.sight.has_grid = not tower
+        self._spelled = lru_cache(1024)(self._spell)
         ids = torch.arange(0, self.vocab_size, max(1, self.vocab_size // 512), device=self.device)
         with torch.no_grad():
             rows = host.get_input_embeddings().weight[: self.vocab_size : max(1, self.vocab_size // 16), :4]
             self._rows = [round(float(v), 3) for v in rows.detach().float().mean(-1)]
             self.row_norm = float(host.get_input_embeddings()(ids).float().norm(dim=-1).mean())
-            probe = self.look(self.pixels([Image.new("RGB", self.canvas((64, 48)).view_wh)]))
+            canvas = self.canvas((64, 48))
+            probe = self.look(self.pixels([Image.new("RGB", canvas.view_wh)]))
+        self.cells_width: int = probe.cells.shape[1]
         self.cells_hw: tuple[int, int] = (probe.cells.shape[-2], probe.cells.shape[-1])
         self.feature_width: int = probe.layers[0].shape[-1]
+        self.map_side: int = probe.layers[0].shape[1]  # cells across the map that the decoders look at
         self.feature_layers = len(probe.layers)
-        native = getattr(host.config, "vision_feature_layer", -1)
+        if len(probe.tokens[0]) != (spelled := self.image_places(canvas)):
+            raise HostError(
+                f"{type(host).__name__} makes {len(probe.tokens[0])} image tokens of a picture that its processor "
+                f"spells with {spelled}; give the processor that belongs to it"
+            )
+        native = getattr(host.config, "vision_feature_layer", None)
+        native = -1 if native is None or self.tower is not None else native
         self.native_layer = (native if isinstance(native, int) else native[-1]) % self.feature_layers
 
     @property
@@ -90,91 +106,62 @@ class Backbone:
 
     def canvas(self, size_wh: tuple[int, int]) -> Canvas:
         """The mapping between a picture of `size_wh` and what this host sees of it."""
-        if not self.dynamic:
-            return Canvas(size_wh, self.side, "pad")
-        processor = self.image_processor
-        low, high = processor.size["shortest_edge"], processor.size["longest_edge"]
-        return Canvas.free(size_wh, _dynamic_view(size_wh, self.cell_pixels, low, high))
+        return self.sight.canvas(size_wh)
 
     def image_places(self, canvas: Canvas) -> int:
         """How many image tokens the language model reads for a picture on this canvas."""
-        if self.static_tokens:
-            return self.static_tokens
-        if self.dynamic:
-            width, height = canvas.view_wh
-            return (width // self.cell_pixels) * (height // self.cell_pixels)
-        return self.cells_hw[0] * self.cells_hw[1]
+        return sum(self.spelled(canvas).runs)
+
+    def spelled(self, canvas: Canvas) -> Spelling:
+        """How a picture on this canvas stands in a prompt."""
+        spelled: Spelling = self._spelled(canvas.view_wh)
+        return Spelling((self.static_tokens,), spelled.text) if self.static_tokens else spelled
+
+    def _spell(self, view_wh: tuple[int, int]) -> Spelling:
+        text = self.processor.replace_image_token(self.sight.told(view_wh), 0)
+        token = re.escape(self.processor.tokenizer.convert_ids_to_tokens(self.image_token_id))
+        runs = tuple(len(run) for run in re.findall(f"(?:{token})+", text))
+        length = len(self.processor.tokenizer.convert_ids_to_tokens(self.image_token_id))
+        return Spelling(tuple(run // length for run in runs), re.sub(f"({token})+", r"\1", text))
 
     def pixels(self, views: Sequence[Image.Image]) -> dict[str, Tensor]:
         """The vision tower's input for canvas views; the processor's own crop, resize and padding are switched off."""
         if not views:
             return {}
-        p = self.image_processor
-        if self.dynamic:
-            made = p(images=list(views), do_resize=False, return_tensors="pt")
-            return {k: v for k, v in made.items() if k in ("pixel_values", "image_grid_thw")}
-        stacked = torch.from_numpy(np.stack([np.asarray(v.convert("RGB")) for v in views])).permute(0, 3, 1, 2).float()
-        if getattr(p, "do_rescale", True):
-            stacked = stacked * float(p.rescale_factor)
-        if getattr(p, "do_normalize", True):
-            mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (p.image_mean, p.image_std))
-            stacked = (stacked - mean) / std
-        return {"pixel_values": stacked}
+        own = {} if self.tower is None else {PIXELS: self.tower.pixels(views)}
+        return self.sight.pixels(views) | own
+
+    def given(self, pixels: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The vision tower's input as the host's own `forward` takes it, on its device and in its type."""
+        return {
+            k: v.to(self.device, self.dtype if v.is_floating_point() else None)
+            for k, v in (self.sight.given(pixels) if pixels else {}).items()
+            if k != PIXELS
+        }
 
     def look(self, pixels: dict[str, Tensor]) -> Look:
         """Run the vision tower and the projector once over all pictures."""
-        moved = {k: v.to(self.device) for k, v in pixels.items()}
-        moved["pixel_values"] = moved["pixel_values"].to(self.dtype)
-        out = self.host.get_image_features(**moved, output_hidden_states=True, return_dict=True)
-        if self.dynamic:
-            return self._look_dynamic(out, moved["image_grid_thw"])
-        tokens = out.pooler_output if torch.is_tensor(out.pooler_output) else torch.stack(list(out.pooler_output))
-        tokens = tokens.reshape(len(moved["pixel_values"]), -1, self.width)  # [P, I, D]
-        side = round(tokens.shape[1] ** 0.5)
-        if side * side != tokens.shape[1]:
-            raise HostError(f"{tokens.shape[1]} image tokens form no square grid, so regions cannot be placed on them")
-        cells = tokens.transpose(1, 2).unflatten(-1, (side, side))
-        return Look(tuple(tokens), cells, tuple(_as_map(h) for h in out.hidden_states))
-
-    def _look_dynamic(self, out: Any, grid_thw: Tensor) -> Look:
-        """Cells and layers of pictures of different sizes, resampled to one grid: places are shares of the picture."""
-        merge, vision = self.image_processor.merge_size, self.host.config.vision_config
-        grids = [(h, w) for _, h, w in grid_thw.tolist()]
-        cells = [
-            _resampled(tokens.transpose(0, 1).unflatten(-1, (h // merge, w // merge)), DYNAMIC_CELLS)
-            for tokens, (h, w) in zip(out.pooler_output, grids, strict=True)
-        ]
-        order = None
-        if hasattr(vision, "window_size"):  # Qwen2.5-VL keeps its patches in window order inside the tower
-            from transformers.vision_utils import get_vision_window_index
-
-            order = get_vision_window_index(grid_thw, merge, vision.window_size, vision.patch_size)[0].argsort()
-        layers = []
-        for hidden in out.hidden_states:
-            units = hidden.unflatten(0, (-1, merge * merge))
-            units = units if order is None else units[order.to(units.device)]
-            pictures = units.split([h * w // merge**2 for h, w in grids])
-            maps = [
-                u.reshape(h // merge, w // merge, merge, merge, -1).permute(4, 0, 2, 1, 3).reshape(-1, h, w)
-                for u, (h, w) in zip(pictures, grids, strict=True)
-            ]
-            layers.append(torch.cat([_resampled(m, 2 * DYNAMIC_CELLS) for m in maps]).permute(0, 2, 3, 1))
-        return Look(tuple(out.pooler_output), torch.cat(cells).to(self.dtype), tuple(layers))
+        out = self.host.get_image_features(**self.given(pixels), output_hidden_states=True, return_dict=True)
+        look = self.sight.look(out, pixels)
+        if self.tower is None:
+            return look
+        layers = self.tower.look(pixels[PIXELS])
+        return replace(look, cells=layers[-1].permute(0, 3, 1, 2), layers=layers)
 
     # -- language ------------------------------------------------------------------------------------------------
 
     def embed(self, input_ids: Tensor) -> Tensor:
         """Input embeddings [B, T, D]; ids beyond the host's vocabulary get its first row (they are overwritten)."""
-        known = input_ids.masked_fill(input_ids >= self.vocab_size, 0)
-        return self.host.get_input_embeddings()(known)
+        rows = self.host.get_input_embeddings()  # of which some hosts have fewer than their head
+        return rows(input_ids.masked_fill(input_ids >= min(self.vocab_size, rows.num_embeddings), 0))
 
     def positions(self, input_ids: Tensor, attention_mask: Tensor, pixels: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Position ids of a prompt, [B, T] or [3, B, T], and the next free position of each row, long [B, 1]."""
-        if not self.dynamic or not pixels:
-            plain = (attention_mask.cumsum(-1) - 1).clamp(min=0)
+        if not self.turns or not pixels:
+            plain = (attention_mask.cumsum(-1) - 1).clamp(min=0) + self.facts.first
             places, following = plain, plain[:, -1:] + 1
-            return (places.expand(3, -1, -1) if self.dynamic else places), following
-        places, _ = self.host.model.get_rope_index(
+            return (places.expand(3, -1, -1) if self.turns else places), following
+        places, _ = self.host.base_model.get_rope_index(
             input_ids,
             mm_token_type_ids=(input_ids == self.image_token_id).int(),
             image_grid_thw=pixels["image_grid_thw"].to(input_ids.device),
@@ -186,9 +173,29 @@ class Backbone:
         """An empty cache of the language model's."""
         return DynamicCache(config=self.host.config.get_text_config())
 
+    def compile_step(self, backend: str = "inductor") -> None:
+        """From now on the language model's step of one token runs compiled; it is compiled when it is first taken."""
+        self.step = torch.compile(self.host.get_decoder(), backend=backend, dynamic=True)
+
     def step_positions(self, following: Tensor) -> Tensor:
         """Position ids [B, n] (or [3, B, n]) of n tokens that come next."""
-        return following.expand(3, -1, -1) if self.dynamic else following
+        return following.expand(3, -1, -1) if self.turns else following
+
+    def beside(
+        self, input_ids: Tensor, answers: Tensor, deep: Sequence[tuple[Tensor, ...]], like: Tensor
+    ) -> Beside | None:
+        """What this host is told beside embeddings `like` [B, T, D]; None for most hosts.
+
+        `answers` bool [B, T]: what the model says, and what follows a request; `deep`: of each picture of the rows.
+        """
+        visual = places(input_ids, self.image_token_id)
+        types = None
+        if self.looks_ahead:
+            types = (answers.cumsum(1) > 0).long() if self.facts.prefix else visual.long()
+        if types is None and not deep:
+            return None
+        layers = zip(*deep, strict=True) if deep else ()
+        return Beside(types, visual, tuple(write(torch.zeros_like(like), visual, torch.cat(x)) for x in layers))
 
     def states(
         self,
@@ -197,23 +204,41 @@ class Backbone:
         position_ids: Tensor,
         cache: Any = None,
         layers: bool = False,
+        beside: Beside | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The states that the head reads [B, T, D] and, if asked for, those of every layer. One language-model call."""
-        out = self.host.get_decoder()(
+        mask: Any = attention_mask
+        more: dict[str, Any] = {}
+        if beside is not None and beside.types is not None:
+            mask = self.host.create_masks_for_generate(
+                config=self.host.config.get_text_config(),
+                inputs_embeds=embeds,
+                attention_mask=attention_mask,
+                past_key_values=cache,
+                position_ids=None,
+                token_type_ids=beside.types,
+            )
+        if beside is not None and beside.visual is not None and beside.deep and bool(beside.visual.any()):
+            deep = [d[beside.visual] for d in beside.deep]
+            more = {"visual_pos_masks": beside.visual, "deepstack_visual_embeds": deep}
+        decoder = self.step if self.step is not None and embeds.shape[1] == 1 else self.host.get_decoder()
+        out = decoder(
             inputs_embeds=embeds,
-            attention_mask=attention_mask,
+            attention_mask=mask,
             position_ids=position_ids,
             past_key_values=cache,
             use_cache=cache is not None,
             output_hidden_states=layers,
             return_dict=True,
+            **more,
         )
         return out.last_hidden_state, tuple(out.hidden_states or ())
 
     def head(self, states: Tensor) -> Tensor:
         """Logits [..., V] of states [..., D], by the host's own head."""
         head = self.host.get_output_embeddings()
-        return head(states.to(head.weight.dtype))
+        logits = head(states.to(head.weight.dtype))
+        return logits if self.softcap is None else (logits / self.softcap).tanh() * self.softcap
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells this host from another: class, sizes and a few of its weights, as they were when it was held."""
@@ -239,46 +264,7 @@ class Backbone:
         return None if all(same) else "rows"
 
 
-def _fixed_side(image_processor: Any) -> int:
-    """The side of the square that a fixed-size processor makes."""
-    crop = getattr(image_processor, "crop_size", None) if getattr(image_processor, "do_center_crop", False) else None
-    size = crop or image_processor.size
-    get = size.get if hasattr(size, "get") else lambda key: getattr(size, key, None)
-    height, width = get("height") or get("shortest_edge"), get("width") or get("shortest_edge")
-    if height is None or height != width:
-        raise HostError(
-            f"the processor makes pictures of {size}; only one fixed square or dynamic resolution can be held"
-        )
-    return int(height)
-
-
 def _sliding_window(text: Any) -> int | None:
     """How many places back the language model looks; None for all. Either every layer does so, or those it names."""
     layers = getattr(text, "layer_types", None)
     return getattr(text, "sliding_window", None) if layers is None or "sliding_attention" in layers else None
-
-
-def _dynamic_view(size_wh: tuple[int, int], cell: int, low: int, high: int) -> tuple[int, int]:
-    """A view whose sides are multiples of `cell` pixels, near the picture's ratio, its area between low and high."""
-    width, height = size_wh
-    scale = min(max(1.0, (low / (width * height)) ** 0.5), (high / (width * height)) ** 0.5)
-    cells_w, cells_h = (max(1, round(side * scale / cell)) for side in (width, height))
-    limit = max(1, high // (cell * cell))
-    while cells_w * cells_h > limit:
-        if cells_w >= cells_h:
-            cells_w = max(1, min(cells_w - 1, limit // cells_h))
-        else:
-            cells_h = max(1, min(cells_h - 1, limit // cells_w))
-    return cells_w * cell, cells_h * cell
-
-
-def _resampled(one: Tensor, side: int) -> Tensor:
-    """A map [C, h, w] as [1, C, side, side] float32."""
-    return F.interpolate(one.unsqueeze(0).float(), (side, side), mode="bilinear", align_corners=False)
-
-
-def _as_map(hidden: Tensor) -> Tensor:
-    """Patch states [P, n, C] -> [P, h, w, C]; leading class and register tokens are dropped."""
-    side = int(hidden.shape[1] ** 0.5)
-    patches = hidden[:, hidden.shape[1] - side * side :]
-    return patches.unflatten(1, (side, side))

@@ -31,6 +31,7 @@ class Spoken:
     ids: list[int]
     places: list[int]  # index into ids of each region's last token
     regions: Regions
+    pictures: list[int] = field(default_factory=list)  # for each region, which of `seen` it lies in
     timings: dict[str, float] = field(default_factory=dict)  # seconds of the whole batch: prefill, decode, heads
     looked: list[Tensor] = field(default_factory=list)  # of each request: [n], how it looked over the picture
 
@@ -40,7 +41,7 @@ def generate(
     model: PerceptionModel,
     prompts: Batch,
     seen: Seen,
-    picture: Sequence[int],
+    picture: Sequence[int | Sequence[int]],
     *,
     max_new_tokens: int = 64,
     max_regions: int = 32,
@@ -51,10 +52,15 @@ def generate(
 ) -> list[Spoken]:
     """Answer left-padded prompts about the pictures of `seen`; `picture[b]` is row b's picture, -1 for text alone.
 
+    It may be several, in the order in which the row shows them: a region is then looked for in each, and lies in that
+    where its score is highest; requests look at the last.
+
     Greedy at temperature 0, else sampled with `seed`. `feedback=False` writes an empty region instead of the decoded
     one (an ablation). Raises ValueError for prompts padded on the right and for pictures that do not exist.
     """
-    _check(prompts, seen, picture)
+    mine = [[i] * (i >= 0) if isinstance(i, int) else list(i) for i in picture]  # each row's pictures
+    _check(prompts, seen, mine)
+    picture = [row[-1] if row else -1 for row in mine]
     backbone, k = model.backbone, model.settings.vis_tokens
     device = backbone.device
     prompts = prompts.to(device)
@@ -68,14 +74,14 @@ def generate(
     limit = 0 if model.asker is None else model.asker.settings.limit
 
     started = time.perf_counter()
-    shown = [i for i in picture if i >= 0]
+    shown = [i for row in mine for i in row]
     looked = seen.pick(shown) if shown else Seen((), None)
     embeds = model.embed(prompts.input_ids, looked)
     slot = places(prompts.input_ids, model.vis_id)
     embeds = write(embeds, slot, model.spell(model.encode(prompts)))
     position_ids, following = backbone.positions(prompts.input_ids, prompts.attention_mask, looked.grids)
     cache = backbone.cache()
-    heard = listen(model, prompts, embeds, position_ids, seen, owner, cache)
+    heard = listen(model, prompts, embeds, position_ids, seen, owner, cache, model.beside(prompts, looked, embeds))
     states, read_from = heard.states[:, -1], model.fuse([layer[:, -1] for layer in heard.layers])  # [B, D]
     embeds, mask = heard.embeds, heard.mask
     clock["prefill"] = time.perf_counter() - started
@@ -83,6 +89,7 @@ def generate(
     ids: list[list[int]] = [[] for _ in range(rows)]
     at: list[list[int]] = [[] for _ in range(rows)]
     found: list[list[Regions]] = [[] for _ in range(rows)]
+    lies: list[list[int]] = [[] for _ in range(rows)]
     w = max(1, model.settings.read_window)
     recent, marks = embeds[:, -w:], slot[:, -w:]  # what was said last: [B, W, D] and which of it was regions
     there = prompts.attention_mask[:, -w:].bool()
@@ -121,11 +128,12 @@ def generate(
         if whole:
             said = torch.stack([torch.stack(waiting[b]) for _, b in whole])  # [n, K, D]
             told_of = _together(model, [before[b] for _, b in whole])
-            regions = model.decode(said, seen, owner[[b for _, b in whole]], told_of)
+            regions, where = _sought(model, said, seen, [mine[b] for _, b in whole], told_of)
             spoken = model.respell(regions) if feedback else torch.zeros_like(said[:, -1])
             for n, (i, b) in enumerate(whole):
                 waiting[b] = []
                 found[b].append(_row(regions, n))
+                lies[b].append(where[n])
                 at[b].append(len(ids[b]))
                 vectors[i] = spoken[n]
         clock["heads"] += time.perf_counter() - started
@@ -174,7 +182,25 @@ def generate(
                 glances[b].extend([] if reply.looked is None else [reply.looked[n]])
         phrase = Words(recent, there & since_region(marks))
         clock["decode"] += time.perf_counter() - started
-    return [Spoken(ids[b], at[b], _joined(found[b]), dict(clock), glances[b]) for b in range(rows)]
+    return [Spoken(ids[b], at[b], _joined(found[b]), lies[b], dict(clock), glances[b]) for b in range(rows)]
+
+
+def _sought(
+    model: PerceptionModel, said: Tensor, seen: Seen, pictures: Sequence[list[int]], words: Words | None
+) -> tuple[Regions, list[int]]:
+    """Regions of states [n, K, D], each in that of its pictures where its score is highest, and which that is."""
+    rows = [n for n, row in enumerate(pictures) for _ in row]
+    flat = [i for row in pictures for i in row]
+    if len(rows) == len(pictures):
+        return model.decode(said, seen, torch.tensor(flat, device=said.device), words), flat
+    at = torch.tensor(rows, device=said.device)
+    tried = model.decode(
+        said[at], seen, torch.tensor(flat, device=said.device), None if words is None else words.at(at)
+    )
+    scores = tried.scores.tolist()
+    best = [max((k for k, row in enumerate(rows) if row == n), key=scores.__getitem__) for n in range(len(pictures))]
+    kept = (getattr(tried, f)[best] for f in ("boxes", "masks", "points", "scores"))
+    return Regions(*kept), [flat[k] for k in best]
 
 
 def _last(
@@ -209,13 +235,15 @@ def end_tokens(model: PerceptionModel) -> set[int]:
     return {int(i) for i in (*ends, model.backbone.processor.tokenizer.eos_token_id) if i is not None}
 
 
-def _check(prompts: Batch, seen: Seen, picture: Sequence[int]) -> None:
+def _check(prompts: Batch, seen: Seen, picture: Sequence[Sequence[int]]) -> None:
     if len(picture) != len(prompts.input_ids):
         raise ValueError(
             f"{len(picture)} pictures named for {len(prompts.input_ids)} prompts; name one for each, -1 for none"
         )
-    if any(i >= len(seen.tokens) for i in picture):
-        raise ValueError(f"picture {max(picture)} was named, but {len(seen.tokens)} were seen; count from 0")
+    if any(not 0 <= i < len(seen.tokens) for row in picture for i in row):
+        raise ValueError(
+            f"picture {max(max(r) for r in picture if r)} was named, but {len(seen.tokens)} were seen; count from 0"
+        )
     if not bool((prompts.attention_mask[:, -1] == 1).all()):
         raise ValueError("the prompts are padded on the right; pad them on the left to answer them")
 

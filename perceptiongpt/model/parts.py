@@ -41,7 +41,7 @@ def detach_pointing(model: Any) -> None:
     for name in POINTING:
         if hasattr(model, name):
             delattr(model, name)
-    model.place = model.filler = model.state_fusion = model.phrase_reader = None
+    model.place = model.cells = model.filler = model.state_fusion = model.phrase_reader = None
     if model.lora is not None:
         model.lora.unload()
         model.lora = None

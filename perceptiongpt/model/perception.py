@@ -19,64 +19,18 @@ from torch import Tensor, nn
 from perceptiongpt.core.batch import Batch, Output, Regions
 from perceptiongpt.core.slots import Words, before, places, read, window, write
 from perceptiongpt.model.adapt import attach_lora
-from perceptiongpt.model.backbone import Backbone, Look
+from perceptiongpt.model.backbone import Backbone, Beside, Look
 from perceptiongpt.model.fusion import LayerFusion
-from perceptiongpt.model.interactive import Asker, AskSettings
+from perceptiongpt.model.interactive import Asker
 from perceptiongpt.model.parts import attach_asker, detach_pointing
 from perceptiongpt.model.requests import listen
+from perceptiongpt.model.settings import Settings
 from perceptiongpt.tasks.positions import fourier, grid_xy
 from perceptiongpt.tasks.region import PreparedPicture, RegionDecoder, RegionEncoder
 
+__all__ = ["PerceptionModel", "Seen", "Settings", "equip"]
+
 PLACE_BANDS = 6
-_LIMITS = {
-    "vis_tokens": (1, 64),
-    "decoder_width": (16, 4096),
-    "decoder_depth": (1, 16),
-    "read_window": (0, 64),
-    "lora_rank": (1, 1024),
-    "lora_alpha": (1, 65536),
-    "lora_vision_layers": (0, 256),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a plug-in is built of; stored beside its weights. Widths that belong to the host are never settings."""
-
-    vis_tokens: int = 1  # K tokens an object
-    decoder_width: int = 192
-    decoder_depth: int = 2
-    read_layers: str = "last"  # "last" as in the paper, or "fused": a learned mean over the language model's layers
-    read_window: int = 0  # W: the words of the last W tokens are read beside the state; 0 as in the paper
-    lora_rank: int = 8
-    lora_alpha: int = 16
-    lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
-    lora_vision_layers: int = 0  # so many of the vision tower's layers, the last that the host reads, are adapted, too
-    trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
-    points: bool = True  # False: a plug-in that only asks; <vis> is neither said nor read
-    ask: AskSettings | None = None  # the interactive network (LMEye); None: the model does not ask
-
-    def __post_init__(self) -> None:
-        for name, (low, high) in _LIMITS.items():  # settings come from files: checked before anything is allocated
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise ValueError(f"{name} is {value!r}; wanted a whole number from {low} to {high}")
-        if self.decoder_width % 16:
-            raise ValueError(
-                f"decoder_width is {self.decoder_width}; wanted a multiple of 16, for eight heads at half width"
-            )
-        names = self.trained_host_modules
-        if isinstance(names, str) or not all(isinstance(n, str) and n for n in names):
-            raise ValueError(f"trained_host_modules is {names!r}; wanted a row of names of host modules")
-        object.__setattr__(self, "trained_host_modules", tuple(names))
-        if self.read_layers not in ("last", "fused"):
-            raise ValueError(f"read_layers is {self.read_layers!r}; wanted 'last' or 'fused'")
-        if isinstance(self.ask, dict):  # as it is stored
-            object.__setattr__(self, "ask", AskSettings(**self.ask))
-        if not isinstance(self.points, bool) or not (self.points or self.ask):
-            raise ValueError(f"points is {self.points!r} and ask {self.ask!r}; wanted a plug-in that does one of them")
-        if self.lora_targets not in ("attention", "all", "none"):
-            raise ValueError(f"lora_targets is {self.lora_targets!r}; wanted 'attention', 'all' or 'none'")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +43,7 @@ class Seen:
     grids: dict[str, Tensor] = field(default_factory=dict)  # what position ids need of hosts of dynamic resolution
     sources: Tensor | None = None  # [P, n, d]: what requests look at
     sources_hw: tuple[int, int] = (0, 0)
+    deep: tuple[tuple[Tensor, ...], ...] = ()  # of each picture, what hosts with a deep stack add at its tokens
 
     def pick(self, rows: Sequence[int]) -> Seen:
         """The pictures at `rows`, in that order; the same picture may be picked for several questions."""
@@ -97,7 +52,8 @@ class Seen:
         cells = None if self.cells is None else self.cells[chosen]
         sources = None if self.sources is None else self.sources[chosen]
         grids = {k: v[chosen] for k, v in self.grids.items()}
-        return Seen(tuple(self.tokens[i] for i in rows), prepared, cells, grids, sources, self.sources_hw)
+        deep = tuple(self.deep[i] for i in rows) if self.deep else ()
+        return Seen(tuple(self.tokens[i] for i in rows), prepared, cells, grids, sources, self.sources_hw, deep)
 
 
 class PerceptionModel(nn.Module):
@@ -119,7 +75,8 @@ class PerceptionModel(nn.Module):
         # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.
         self.fusion = LayerFusion(backbone.feature_layers, [backbone.native_layer], [backbone.feature_layers // 6])
         # 2-D positions of what the language model reads, zero at birth; hosts of dynamic resolution have their own.
-        self.place = None if backbone.dynamic else nn.Linear(4 * PLACE_BANDS, width)
+        self.place = None if backbone.dynamic or backbone.tower else nn.Linear(4 * PLACE_BANDS, width)
+        self.cells = nn.Linear(backbone.cells_width, width) if backbone.tower else None  # what points read of it
         if self.place is not None:
             nn.init.zeros_(self.place.weight)
             nn.init.zeros_(self.place.bias)
@@ -154,7 +111,7 @@ class PerceptionModel(nn.Module):
         embeds = self.embed(batch.input_ids, seen)  # [B, T, D]
         embeds = write(embeds, slot, self.spell(self.encode(batch)))  # [N * K, D] written at <vis>
         states, embeds, said = self.hear(embeds, batch, seen, slot) if language else self.ignore(embeds, slot)
-        picture, spoken = self.picture_of(batch)[batch.owner], ~batch.asked  # [N]
+        picture, spoken = batch.picture, ~batch.asked  # [N]
         regions = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken))
         again = self.decode(self.encode(batch).unsqueeze(1), seen, picture) if language else None
         supervised = (batch.labels[:, 1:] != -100) & language
@@ -164,7 +121,8 @@ class PerceptionModel(nn.Module):
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The language model's states and what it was given, each [B, T, D], and the states that say regions."""
         positions, _ = self.backbone.positions(batch.input_ids, batch.attention_mask, batch.pixels)
-        heard = listen(self, batch, embeds, positions, seen, self.picture_of(batch))  # asking where it asks
+        beside = self.beside(batch, seen, embeds)
+        heard = listen(self, batch, embeds, positions, seen, self.picture_of(batch), beside=beside)  # may ask
         said = self.fuse([read(layer, before(slot)) for layer in heard.layers])  # [N * K, D]
         return heard.states, heard.embeds, said.unflatten(0, (-1, self.settings.vis_tokens))
 
@@ -181,9 +139,14 @@ class PerceptionModel(nn.Module):
         return words.at(slice(None, None, self.settings.vis_tokens)).at(which)
 
     def picture_of(self, batch: Batch) -> Tensor:
-        """For each batch row, which of the batch's pictures it shows: long [B]; rows of text alone get -1."""
-        shows = (batch.input_ids == self.backbone.image_token_id).any(1)
-        return torch.where(shows, shows.long().cumsum(0) - 1, -1)
+        """For each batch row, which of the batch's pictures it showed last: long [B]; rows of text alone get -1."""
+        return torch.where(batch.pictures > 0, batch.pictures.cumsum(0) - 1, -1)
+
+    def beside(self, batch: Batch, seen: Seen, embeds: Tensor) -> Beside | None:
+        """What some hosts are told beside the embeddings of a batch whose pictures, row by row, are those of `seen`."""
+        asks = places(batch.input_ids, self.ask_id)
+        answers = (batch.labels != -100) | torch.cat([torch.zeros_like(asks[:, :1]), asks[:, :-1]], dim=1)
+        return self.backbone.beside(batch.input_ids, answers, seen.deep, embeds)
 
     # -- its parts -----------------------------------------------------------------------------------------------
 
@@ -197,6 +160,8 @@ class PerceptionModel(nn.Module):
     def prepare(self, look: Look, grids: dict[str, Tensor]) -> Seen:
         """A Look with this plug-in's positions, fused map and what its requests look at."""
         tokens, prepared, sources, sources_hw = look.tokens, None, None, (0, 0)
+        if self.cells is not None:
+            look = replace(look, cells=self.cells(look.cells.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         if self.settings.points:
             prepared = self.decoder.prepare(self.fusion(look.layers).permute(0, 3, 1, 2), look.cells)
         if self.place is not None and not self.backbone.static_tokens:
@@ -204,7 +169,7 @@ class PerceptionModel(nn.Module):
             tokens = tuple(t + place.to(t.dtype) for t in tokens)
         if self.asker is not None:
             tokens, sources, sources_hw = self.asker.look(replace(look, tokens=tokens))
-        return Seen(tokens, prepared, look.cells, grids, sources, sources_hw)
+        return Seen(tokens, prepared, look.cells, grids, sources, sources_hw, look.deep)
 
     def encode(self, batch: Batch) -> Tensor:
         """The regions of a batch as vectors [N, D]."""
@@ -233,13 +198,18 @@ class PerceptionModel(nn.Module):
         return write(embeds, slot, torch.cat(seen.tokens) if seen.tokens else embeds.new_zeros(0, embeds.shape[-1]))
 
     def states(
-        self, embeds: Tensor, attention_mask: Tensor | None, position_ids: Tensor, cache: Any = None
+        self,
+        embeds: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor,
+        cache: Any = None,
+        beside: Beside | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """What the head reads [B, T, D] and the layers that regions are read from (`fuse`). One language-model call."""
         if self.call_counter is not None:
             self.call_counter(embeds.shape[1])
         fused = self.state_fusion is not None
-        last, layers = self.backbone.states(embeds, attention_mask, position_ids, cache, layers=fused)
+        last, layers = self.backbone.states(embeds, attention_mask, position_ids, cache, fused, beside)
         return last, layers if fused else (last,)
 
     def fuse(self, layers: Sequence[Tensor]) -> Tensor:
@@ -293,7 +263,7 @@ def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) ->
     host. Raises HostError for hosts that cannot be held. Added parts are float32 on the host's device.
     """
     made = Settings(**settings)
-    backbone = Backbone(host, processor)
+    backbone = Backbone(host, processor, made.tower)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = PerceptionModel(backbone, made)

@@ -40,6 +40,7 @@ def listen(
     seen: Any,
     picture: Tensor,
     cache: Any = None,
+    beside: Any = None,
 ) -> Heard:
     """Run the language model over embeddings [B, T, D], answering its requests on the way.
 
@@ -49,9 +50,8 @@ def listen(
     asker, ids, attention = model.asker, batch.input_ids, batch.attention_mask
     asks = places(ids, model.ask_id)  # [B, T]
     if asker is None or not bool(asks.any()):
-        states, layers = model.states(
-            embeds, attention if cache is not None else needed(attention), position_ids, cache
-        )
+        whole = cache is not None or (beside is not None and beside.types is not None)
+        states, layers = model.states(embeds, attention if whole else needed(attention), position_ids, cache, beside)
         none = torch.zeros(0, dtype=torch.long, device=ids.device)
         return Heard(states, layers, embeds, attention, states.new_zeros(0, states.shape[-1]), none, None)
     check(model, ids, picture)
@@ -70,7 +70,8 @@ def listen(
         refuse_holes(model.backbone, mask)
         segment = embeds.gather(1, at.unsqueeze(-1).expand(-1, -1, embeds.shape[-1]))
         positions = position_ids.gather(-1, at.expand(*position_ids.shape[:-1], -1))
-        last, read = model.states(segment, mask, positions, cache)
+        told = None if beside is None else beside.at(at, number == 0)
+        last, read = model.states(segment, mask, positions, cache, told)
         layers = layers or tuple(torch.zeros_like(states) for _ in read)
         states, layers = (
             _put(states, last, at, there),

@@ -71,13 +71,13 @@ DEFAULT_SYSTEM = (
 def llava(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
     """LLaVA 1.5 in small: CLIP tower, last layer but one, 16 image tokens; resizes and crops to 32 px; untied head."""
     tokens = tokenizer("<image>")
-    return _llava(LlamaConfig(**TEXT_SIZES, **_token_settings(tokens)), tokens, seed)
+    return _llava(LlamaConfig(**TEXT_SIZES, **token_settings(tokens)), tokens, seed)
 
 
 def bakllava(seed: int = 0, window: int = 512) -> tuple[PreTrainedModel, ProcessorMixin]:
     """BakLLaVA in small: LLaVA's eyes on Mistral, whose every layer looks back `window` tokens and no further."""
     tokens = tokenizer("<image>")
-    return _llava(MistralConfig(**TEXT_SIZES, **_token_settings(tokens), sliding_window=window), tokens, seed)
+    return _llava(MistralConfig(**TEXT_SIZES, **token_settings(tokens), sliding_window=window), tokens, seed)
 
 
 def _llava(
@@ -112,7 +112,7 @@ def _llava(
         num_additional_image_tokens=1,  # CLS, which the strategy then takes off again
         chat_template=tokens.chat_template,
     )
-    return _made(LlavaForConditionalGeneration, config, tokens, seed), processor
+    return made(LlavaForConditionalGeneration, config, tokens, seed), processor
 
 
 def qwen2_5_vl(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
@@ -122,7 +122,7 @@ def qwen2_5_vl(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
     """
     patch, merge = 8, 2
     tokens = tokenizer("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-    settings = _token_settings(tokens)
+    settings = token_settings(tokens)
     settings["vocab_size"] = -(-len(tokens) // 64) * 64 + 64
     config = Qwen2_5_VLConfig(
         text_config={
@@ -156,7 +156,7 @@ def qwen2_5_vl(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
         tokenizer=tokens,
         chat_template=tokens.chat_template,
     )
-    return _made(Qwen2_5_VLForConditionalGeneration, config, tokens, seed), processor
+    return made(Qwen2_5_VLForConditionalGeneration, config, tokens, seed), processor
 
 
 def aya_vision(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
@@ -164,7 +164,7 @@ def aya_vision(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
     side, patch, downsample = 48, 6, 2
     tokens = tokenizer("<image>")
     config = AyaVisionConfig(
-        text_config=LlamaConfig(**TEXT_SIZES, **_token_settings(tokens)),
+        text_config=LlamaConfig(**TEXT_SIZES, **token_settings(tokens)),
         vision_config=Dinov2Config(
             hidden_size=VISION_WIDTH,
             num_hidden_layers=3,
@@ -189,7 +189,7 @@ def aya_vision(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
         num_additional_image_tokens=1,
         chat_template=tokens.chat_template,
     )
-    return _made(AyaVisionForConditionalGeneration, config, tokens, seed), processor
+    return made(AyaVisionForConditionalGeneration, config, tokens, seed), processor
 
 
 FAMILIES: dict[str, Callable[..., tuple[PreTrainedModel, ProcessorMixin]]] = {
@@ -200,9 +200,10 @@ FAMILIES: dict[str, Callable[..., tuple[PreTrainedModel, ProcessorMixin]]] = {
 }
 
 
-def tokenizer(*image_tokens: str) -> PreTrainedTokenizerFast:
+def tokenizer(*image_tokens: str, written: str | None = None, **named: str) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer that knows the 256 bytes, a few words and the special tokens; it pads on the left.
 
+    `written` is what the template writes for a picture, `named` are further tokens that a processor asks for by name.
     `image_tokens` is either the single placeholder (`<image>`) or Qwen's vision_start, vision_end, image_pad and
     video_pad; with these the chat template opens with a system turn where the conversation has none.
     """
@@ -217,7 +218,7 @@ def tokenizer(*image_tokens: str) -> PreTrainedTokenizerFast:
     bpe = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    made = PreTrainedTokenizerFast(
+    tokens = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         eos_token="<|im_end|>",
         pad_token="<pad>",
@@ -225,9 +226,12 @@ def tokenizer(*image_tokens: str) -> PreTrainedTokenizerFast:
         padding_side="left",
         model_max_length=2048,
         clean_up_tokenization_spaces=False,
+        **named,
     )
-    made.chat_template = _chat_template(image_tokens)
-    return made
+    tokens.chat_template = (
+        CHAT.replace("IMAGE", written).replace("SYSTEM", "") if written else _chat_template(image_tokens)
+    )
+    return tokens
 
 
 def _chat_template(image_tokens: Sequence[str]) -> str:
@@ -238,7 +242,7 @@ def _chat_template(image_tokens: Sequence[str]) -> str:
     return CHAT.replace("IMAGE", start + image + end).replace("SYSTEM", DEFAULT_SYSTEM)
 
 
-def _token_settings(tokens: PreTrainedTokenizerFast) -> dict[str, int | None]:
+def token_settings(tokens: PreTrainedTokenizerFast) -> dict[str, int | None]:
     return {
         "vocab_size": len(tokens),
         "bos_token_id": None,
@@ -247,7 +251,7 @@ def _token_settings(tokens: PreTrainedTokenizerFast) -> dict[str, int | None]:
     }
 
 
-def _made(
+def made(
     kind: type[PreTrainedModel], config: PreTrainedConfig, tokens: PreTrainedTokenizerFast, seed: int
 ) -> PreTrainedModel:
     """The host with weights drawn from `seed`, float32, in eval mode; the caller's generator is left alone."""

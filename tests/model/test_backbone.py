@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from perceptiongpt.model.backbone import Backbone, HostError, _dynamic_view
+from perceptiongpt.core.canvas import cells_wh
+from perceptiongpt.model.backbone import Backbone, HostError
 from perceptiongpt.model.tiny import FAMILIES
 
 
@@ -66,7 +67,7 @@ def test_looking_together_is_looking_alone(eye: Backbone) -> None:
 @pytest.mark.parametrize("xy", [(0.15, 0.85), (0.85, 0.15), (0.6, 0.4)])
 def test_cells_and_layers_lie_where_the_picture_is(eye: Backbone, xy: tuple[float, float]) -> None:
     # A spot is painted; what changes most in each map must lie under it, x before y, windows undone.
-    size = eye.canvas((96, 64)).view_wh if eye.dynamic else (eye.side, eye.side)
+    size = eye.canvas((96, 64)).view_wh if eye.dynamic else (eye.sight.side,) * 2
     plain = noise(size)
     spot = plain.copy()
     x, y = round(xy[0] * size[0]), round(xy[1] * size[1])
@@ -138,7 +139,7 @@ def test_the_head_gives_the_hosts_own_logits(eye: Backbone) -> None:
 @pytest.mark.parametrize("size_wh", [(1, 1), (5000, 3), (3, 5000), (40, 30), (2000, 1500), (97, 96)])
 def test_a_free_view_has_whole_cells_and_an_area_that_the_host_takes(size_wh: tuple[int, int]) -> None:
     cell, low, high = 16, 32 * 32, 96 * 96
-    width, height = _dynamic_view(size_wh, cell, low, high)
+    width, height = cells_wh(size_wh, cell, low, high)
     assert width % cell == height % cell == 0 and min(width, height) >= cell
     assert width * height <= high
     if 1 / 3 < size_wh[0] / size_wh[1] < 3:

@@ -58,6 +58,7 @@ def continued(prompt: Batch, said: Any, model: PerceptionModel) -> Batch:
         shown=torch.cat([prompt.shown, torch.tensor([[True, True, False]]).expand(n, -1)]),
         asked=torch.cat([prompt.asked, ~new]),
         owner=torch.cat([prompt.owner, torch.zeros(n, dtype=torch.long)]),
+        picture=torch.cat([prompt.picture, torch.zeros(n, dtype=torch.long)]),
     )
 
 
