@@ -60,13 +60,13 @@ def generate(
     """
     mine = [[i] * (i >= 0) if isinstance(i, int) else list(i) for i in picture]  # each row's pictures
     _check(prompts, seen, mine)
-    picture = [row[-1] if row else -1 for row in mine]
+    asks_of = [row[-1] if row else -1 for row in mine]  # what requests look at; -1: no picture
     backbone, k = model.backbone, model.settings.vis_tokens
     device = backbone.device
     prompts = prompts.to(device)
     clock = {"prefill": 0.0, "decode": 0.0, "heads": 0.0}
     rows = len(prompts.input_ids)
-    owner = torch.as_tensor(picture, dtype=torch.long, device=device)
+    owner = torch.as_tensor(asks_of, dtype=torch.long, device=device)
     warp = _warpers(temperature, top_p)
     generator = torch.Generator(device).manual_seed(seed) if seed is not None else None
     silent = silent_tokens(model)
@@ -106,9 +106,9 @@ def generate(
         for i, b in enumerate(live):
             if waiting[b]:
                 logits[i, : model.vis_id] = float("-inf")  # a region once begun is said whole
-            elif len(at[b]) >= max_regions or picture[b] < 0 or step + k > max_new_tokens:
+            elif len(at[b]) >= max_regions or asks_of[b] < 0 or step + k > max_new_tokens:
                 logits[i, model.vis_id] = float("-inf")
-            if waiting[b] or picture[b] < 0 or asked[b] >= limit or step + 1 == max_new_tokens:
+            if waiting[b] or asks_of[b] < 0 or asked[b] >= limit or step + 1 == max_new_tokens:
                 logits[i, model.ask_id :] = float("-inf")
         chosen = _choose(logits, warp, generator)  # [B]
         told = chosen.tolist()

@@ -124,7 +124,7 @@ class Fitted(Tiles):
         for view in views:
             whole = self.whole(view.size)
             middle = Image.new("RGB", whole)
-            middle.paste(view, tuple((w - v) // 2 for w, v in zip(whole, view.size, strict=True)))
+            middle.paste(view, ((whole[0] - view.width) // 2, (whole[1] - view.height) // 2))
             squares += [self._normal([self._whole(view)]), self._cut(self._normal([middle])[0])]
         return {"pixel_values": torch.cat(squares), "image_sizes": torch.tensor([v.size[::-1] for v in views])}
 
