@@ -25,6 +25,7 @@ from perceptiongpt.data.sample import Picture, Turn
 from perceptiongpt.data.spans import name_spans
 from perceptiongpt.hosts import open_host, quiet
 from perceptiongpt.model import store
+from perceptiongpt.model.adapt import merge
 from perceptiongpt.model.generate import Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.perception import Seen as Encoded
@@ -48,7 +49,9 @@ def load(model: str | Path | None = None, host: str | None = None, dtype: str = 
     name = host or store.read_config(folder)["host"]
     held, processor = open_host(name, dtype, device)
     with quiet():
-        return Eye(store.load(folder, held, processor), "default" if model is None else Path(model).name or str(folder))
+        made = store.load(folder, held, processor)
+        merge(made)
+    return Eye(made, "default" if model is None else Path(model).name or str(folder))
 
 
 @dataclass(frozen=True, eq=False)

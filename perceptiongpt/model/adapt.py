@@ -66,6 +66,7 @@ def detach(model: Any) -> nn.Module:
     The plug-in is of no use afterwards.
     """
     if model.lora is not None:
+        model.lora.unmerge_adapter()
         model.lora.unload()
         model.lora = None
     if hasattr(model.host, "peft_config"):
@@ -73,6 +74,12 @@ def detach(model: Any) -> nn.Module:
     for name, parameter in model.host.named_parameters():
         parameter.requires_grad_(model.host_trained[name])
     return model.host
+
+
+def merge(model: Any) -> None:
+    """Fold the adapters into the weights of a host that only answers: a step then costs what the bare host's does."""
+    if model.lora is not None:
+        model.lora.merge_adapter()
 
 
 def host_module(host: nn.Module, name: str) -> nn.Module:

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from transformers import DynamicCache
 
 from perceptiongpt.core.canvas import Canvas
+from perceptiongpt.model.cache import empty_cache
 
 DYNAMIC_CELLS = 16  # hosts of dynamic resolution: each picture's cells are resampled to this grid for the decoders
 
@@ -182,9 +182,9 @@ class Backbone:
         )
         return places, places.amax(0).amax(-1, keepdim=True) + 1
 
-    def cache(self) -> DynamicCache:
+    def cache(self) -> Any:
         """An empty cache of the language model's."""
-        return DynamicCache(config=self.host.config.get_text_config())
+        return empty_cache(self.host.config.get_text_config())
 
     def step_positions(self, following: Tensor) -> Tensor:
         """Position ids [B, n] (or [3, B, n]) of n tokens that come next."""

@@ -90,14 +90,12 @@ class Seen:
     sources: Tensor | None = None  # [P, n, d]: what requests look at
     sources_hw: tuple[int, int] = (0, 0)
 
-    def pick(self, rows: Sequence[int]) -> Seen:
-        """The pictures at `rows`, in that order; the same picture may be picked for several questions."""
+    def read(self, rows: Sequence[int]) -> Seen:
+        """What the language model reads of the pictures at `rows`, in that order, each as often as it is named."""
+        if not rows:
+            return Seen((), None)
         chosen = torch.as_tensor(rows, dtype=torch.long, device=self.tokens[0].device)
-        prepared = None if self.prepared is None else self.prepared.pick(chosen)
-        cells = None if self.cells is None else self.cells[chosen]
-        sources = None if self.sources is None else self.sources[chosen]
-        grids = {k: v[chosen] for k, v in self.grids.items()}
-        return Seen(tuple(self.tokens[i] for i in rows), prepared, cells, grids, sources, self.sources_hw)
+        return Seen(tuple(self.tokens[i] for i in rows), None, grids={k: v[chosen] for k, v in self.grids.items()})
 
 
 class PerceptionModel(nn.Module):

@@ -173,7 +173,8 @@ def test_a_region_costs_no_call_of_the_language_model(
     for most in (32, 0):
         calls.clear()
         (said,) = answer(model, prompt, max_regions=most)
-        assert calls == [prompt.input_ids.shape[1]] + [1] * len(said.ids)  # the prompt, and one a token
+        steps = min(len(said.ids), 9)  # after the last token that may be said there is nothing to find out
+        assert calls == [prompt.input_ids.shape[1]] + [1] * steps
         regions.append(len(said.places))
     assert regions[0] > 0 and regions[1] == 0
 
