@@ -73,6 +73,7 @@ class Answer:
 
     Indexable by a condition: `answer[answer.score > 0.5]` keeps those regions; `answer[0]` is the first region.
     `looked`: for each request of a model that asks, where it looked, float32 [H, W] whose largest value is 1.
+    `readable` is False where a model that spells regions in words or location tokens said something that is none.
     """
 
     text: str
@@ -81,6 +82,7 @@ class Answer:
     timings: Mapping[str, float] = field(default_factory=dict)
     model: str = ""
     looked: tuple[np.ndarray, ...] = ()
+    readable: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))
@@ -109,7 +111,7 @@ class Answer:
             if keep.dtype != np.bool_ or keep.shape != (len(self.regions),):
                 raise ValueError(f"a condition of shape {keep.shape} for {len(self.regions)} regions")
             kept = tuple(r for r, k in zip(self.regions, keep, strict=True) if k)
-        return Answer(self.text, kept, self.size_wh, self.timings, self.model, self.looked)
+        return Answer(self.text, kept, self.size_wh, self.timings, self.model, self.looked, self.readable)
 
     @property
     def xyxy(self) -> np.ndarray:

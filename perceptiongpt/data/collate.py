@@ -48,7 +48,7 @@ def ready(sample: Sample, renderer: Renderer, eye: Eye) -> Ready:
         return None, None, renderer.training(sample, 0)
     picture = open_picture(sample.image() if callable(sample.image) else sample.image)
     canvas = eye.canvas(picture.size)
-    return canvas.view(picture), canvas, renderer.training(sample, eye.image_places(canvas))
+    return canvas.view(picture), canvas, renderer.training(sample, eye.image_places(canvas), canvas)
 
 
 def together(rows: Sequence[Ready], renderer: Renderer, eye: Eye, rngs: Sequence[np.random.Generator]) -> Batch:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perceptiongpt.core.answer import Region
+from perceptiongpt.core.canvas import Canvas
+from perceptiongpt.data.formats import Reading, pieces_of, reading, spell
 from perceptiongpt.data.sample import PLACE, Sample, Turn
 
 IGNORED = -100
@@ -43,29 +45,40 @@ class Renderer:
         vis_tokens: int = 1,
         request: Sequence[int] = (),
         forced: bool = True,
+        answer_format: str = "vis",
+        location_id: int = 0,
     ) -> None:
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.vis_id, self.image_token_id, self.vis_tokens = vis_id, image_token_id, vis_tokens
         self.request, self.forced = list(request), forced
+        self.answer_format, self.location_id = answer_format, location_id  # the first location token, where any are
         self._special = frozenset([*self.tokenizer.all_special_ids, image_token_id])
 
-    def training(self, sample: Sample, image_places: int) -> Rendered:
-        """A whole dialogue; exactly the assistant's words and the end of its turns are supervised."""
-        return self._render(sample.turns, image_places if sample.image is not None else 0)
+    def training(self, sample: Sample, image_places: int, canvas: Canvas | None = None) -> Rendered:
+        """A whole dialogue; exactly the assistant's words and the end of its turns are supervised.
 
-    def asking(self, turns: Sequence[Turn], image_places: int) -> Rendered:
+        Where regions are spelled rather than `<vis>`, `canvas` says where they lie.
+        """
+        return self._render(sample.turns, image_places if sample.image is not None else 0, canvas)
+
+    def asking(self, turns: Sequence[Turn], image_places: int, canvas: Canvas | None = None) -> Rendered:
         """A dialogue that ends with the user, as the prompt of an answer: the prefix of what training would make."""
         if not turns or turns[-1].role != "user":
             raise ValueError(f"a prompt of {len(turns)} turns must end with the user's turn; leave out the answer")
-        return self._render(turns, image_places)
+        return self._render(turns, image_places, canvas)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Words of an answer; control tokens are left out, and `<vis>` becomes nothing."""
         vocabulary = len(self.tokenizer)
         return self.tokenizer.decode([i for i in ids if i < vocabulary], skip_special_tokens=True)
 
-    def _render(self, turns: Sequence[Turn], image_places: int) -> Rendered:
+    def read(self, ids: Sequence[int]) -> Reading:
+        """An answer whose regions are spelled."""
+        pieces = pieces_of(ids, self.location_id or len(self.tokenizer), self.decode)
+        return reading(self.answer_format, pieces)
+
+    def _render(self, turns: Sequence[Turn], image_places: int, canvas: Canvas | None) -> Rendered:
         out = Rendered([], [])
         text = ""
         messages: list[dict[str, Any]] = []
@@ -87,7 +100,7 @@ class Renderer:
             if not found:
                 raise ValueError(f"the chat template leaves out turn {number}; use one that renders every turn")
             self._control(out, head, image_places, supervised=False)
-            self._words(out, turn, supervised=not user, asks=bool(image_places))
+            self._words(out, turn, canvas, supervised=not user, asks=bool(image_places))
             self._end(out, tail, image_places, supervised=not user)
             if user and image_places and self.forced:
                 self._request(out, taught=False)  # the answer that comes next begins by asking
@@ -119,7 +132,7 @@ class Renderer:
         out.ids.extend(self.request)
         out.labels.extend([i if taught and k == 0 else IGNORED for k, i in enumerate(self.request)])
 
-    def _words(self, out: Rendered, turn: Turn, supervised: bool, asks: bool) -> None:
+    def _words(self, out: Rendered, turn: Turn, canvas: Canvas | None, supervised: bool, asks: bool) -> None:
         """A turn's words and region places; special tokens in the words are split into plain characters."""
         # words, number, words, number … words; only an answer may ask
         pieces = (_PIECES if supervised else PLACE).split(turn.text)
@@ -128,7 +141,9 @@ class Renderer:
                 if asks:
                     self._request(out, taught=not self.forced)
                 continue
-            if position % 2:
+            if position % 2 and self.answer_format != "vis":
+                ids = self._spelled(turn.regions[int(piece)], canvas)
+            elif position % 2:
                 ids = [self.vis_id] * self.vis_tokens
                 out.regions.append(turn.regions[int(piece)])
                 out.asked.append(not supervised)
@@ -136,6 +151,13 @@ class Renderer:
                 ids = self.words(piece)
             out.ids.extend(ids)
             out.labels.extend(ids if supervised else [IGNORED] * len(ids))
+
+    def _spelled(self, region: Region, canvas: Canvas | None) -> list[int]:
+        """A region as words and location tokens."""
+        if canvas is None:
+            raise ValueError("a region was given without a picture; give the picture that it lies in")
+        pieces = spell(self.answer_format, region, canvas)
+        return [i for p in pieces for i in (self.words(p) if isinstance(p, str) else [self.location_id + p])]
 
     def words(self, text: str) -> list[int]:
         """Ids of plain words; nothing in them can become a control token."""
@@ -175,6 +197,8 @@ def show(rendered: Rendered, renderer: Renderer) -> str:
             run.append("◌" if next(asked) else "◉")
         elif i in renderer.request:
             run.append("¿" if i == renderer.request[0] else "")
+        elif 0 < renderer.location_id <= i:
+            run.append(f"⟨{i - renderer.location_id}⟩")
         elif i != renderer.image_token_id:
             run.append(renderer.tokenizer.decode([i]))
     return "".join(out)

@@ -106,14 +106,16 @@ def generate(
                 bool(waiting[b]),  # a region once begun is said whole
                 not waiting[b] and (len(at[b]) >= max_regions or picture[b] < 0 or step + k > max_new_tokens),
                 bool(waiting[b]) or picture[b] < 0 or asked[b] >= limit or last,
+                picture[b] < 0,
             )
             for b in live
         ]
         if any(map(any, never)):
-            words, vis, ask = torch.tensor(never, device=device).unsqueeze(-1).unbind(1)
+            words, vis, ask, locations = torch.tensor(never, device=device).unsqueeze(-1).unbind(1)
             column = torch.arange(logits.shape[1], device=device)
-            of_words, of_asking = column < model.vis_id, column >= model.ask_id
-            logits.masked_fill_((words & of_words) | (vis & ~of_words & ~of_asking) | (ask & of_asking), float("-inf"))
+            forbidden = (words & (column < model.vis_id)) | (vis & (column == model.vis_id))
+            forbidden |= (ask & (column == model.ask_id)) | (locations & (column > model.ask_id))
+            logits.masked_fill_(forbidden, float("-inf"))
         chosen = _choose(logits, warp, generator)  # [B]
         told = chosen.tolist()  # the one word from the device that each step waits for
         clock["decode"] += time.perf_counter() - started
@@ -149,7 +151,7 @@ def generate(
             ids[live[i]].append(told[i])
         if not stay or last:
             break
-        embeds = backbone.embed(chosen.unsqueeze(1))  # [B, 1, D]
+        embeds = model.embed_words(chosen.unsqueeze(1))  # [B, 1, D]
         asks = [i for i in stay if told[i] == model.ask_id]
         if model.asker is not None:
             vectors.update({i: model.asker.ask for i in asks})

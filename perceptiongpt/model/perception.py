@@ -16,67 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perceptiongpt.core.batch import Batch, Output, Regions
+from perceptiongpt.core.batch import ANSWER_FORMATS, Batch, Output, Regions
 from perceptiongpt.core.slots import Words, before, places, read, window, write
 from perceptiongpt.model.adapt import attach_lora
 from perceptiongpt.model.backbone import Backbone, Look
 from perceptiongpt.model.fusion import LayerFusion
-from perceptiongpt.model.interactive import Asker, AskSettings
-from perceptiongpt.model.parts import attach_asker, detach_pointing
+from perceptiongpt.model.interactive import Asker
+from perceptiongpt.model.parts import attach_asker, detach_pointing, drop_regions
 from perceptiongpt.model.requests import listen
+from perceptiongpt.model.settings import Settings
 from perceptiongpt.tasks.positions import fourier, grid_xy
 from perceptiongpt.tasks.region import PreparedPicture, RegionDecoder, RegionEncoder
 
 PLACE_BANDS = 6
-_LIMITS = {
-    "vis_tokens": (1, 64),
-    "decoder_width": (16, 4096),
-    "decoder_depth": (1, 16),
-    "read_window": (0, 64),
-    "lora_rank": (1, 1024),
-    "lora_alpha": (1, 65536),
-    "lora_vision_layers": (0, 256),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a plug-in is built of; stored beside its weights. Widths that belong to the host are never settings."""
-
-    vis_tokens: int = 1  # K tokens an object
-    decoder_width: int = 192
-    decoder_depth: int = 2
-    read_layers: str = "last"  # "last" as in the paper, or "fused": a learned mean over the language model's layers
-    read_window: int = 0  # W: the words of the last W tokens are read beside the state; 0 as in the paper
-    lora_rank: int = 8
-    lora_alpha: int = 16
-    lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
-    lora_vision_layers: int = 0  # so many of the vision tower's layers, the last that the host reads, are adapted, too
-    trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
-    points: bool = True  # False: a plug-in that only asks; <vis> is neither said nor read
-    ask: AskSettings | None = None  # the interactive network (LMEye); None: the model does not ask
-
-    def __post_init__(self) -> None:
-        for name, (low, high) in _LIMITS.items():  # settings come from files: checked before anything is allocated
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise ValueError(f"{name} is {value!r}; wanted a whole number from {low} to {high}")
-        if self.decoder_width % 16:
-            raise ValueError(
-                f"decoder_width is {self.decoder_width}; wanted a multiple of 16, for eight heads at half width"
-            )
-        names = self.trained_host_modules
-        if isinstance(names, str) or not all(isinstance(n, str) and n for n in names):
-            raise ValueError(f"trained_host_modules is {names!r}; wanted a row of names of host modules")
-        object.__setattr__(self, "trained_host_modules", tuple(names))
-        if self.read_layers not in ("last", "fused"):
-            raise ValueError(f"read_layers is {self.read_layers!r}; wanted 'last' or 'fused'")
-        if isinstance(self.ask, dict):  # as it is stored
-            object.__setattr__(self, "ask", AskSettings(**self.ask))
-        if not isinstance(self.points, bool) or not (self.points or self.ask):
-            raise ValueError(f"points is {self.points!r} and ask {self.ask!r}; wanted a plug-in that does one of them")
-        if self.lora_targets not in ("attention", "all", "none"):
-            raise ValueError(f"lora_targets is {self.lora_targets!r}; wanted 'attention', 'all' or 'none'")
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,12 +84,19 @@ class PerceptionModel(nn.Module):
         seen = range(max(0, top - settings.lora_vision_layers), top)
         self.lora = attach_lora(backbone.host, settings.lora_targets, settings.lora_rank, settings.lora_alpha, seen)
         self.call_counter: Callable[[int], None] | None = None  # told the tokens of every language-model call
-        self.ask_id, self.reply_id = self.vis_id + 1, self.vis_id + 2
+        self.ask_id, self.reply_id, self.location_id = self.vis_id + 1, self.vis_id + 2, self.vis_id + 3
+        count = ANSWER_FORMATS[settings.answer_format]
+        drawn = torch.randn(count, width) * backbone.row_norm / width**0.5
+        self.locations = nn.Parameter(drawn) if count else None  # rows of location tokens: inputs, and outputs if tied
+        tied = backbone.host.get_output_embeddings().weight is backbone.host.get_input_embeddings().weight
+        self.location_heads = nn.Parameter(drawn.clone()) if count and not tied else None
         self.asker: Asker | None = None
         if settings.ask is not None:
             attach_asker(self, settings.ask)
         if not settings.points:
             detach_pointing(self)
+        elif not settings.decodes:
+            drop_regions(self)
 
     # -- the forward pass ----------------------------------------------------------------------------------------
 
@@ -195,7 +154,7 @@ class PerceptionModel(nn.Module):
     def prepare(self, look: Look, grids: dict[str, Tensor]) -> Seen:
         """A Look with this plug-in's positions, fused map and what its requests look at."""
         tokens, prepared, sources, sources_hw = look.tokens, None, None, (0, 0)
-        if self.settings.points:
+        if self.settings.decodes:
             prepared = self.decoder.prepare(self.fusion(look.layers).permute(0, 3, 1, 2), look.cells)
         if self.place is not None and not self.backbone.static_tokens:
             place = self.place(fourier(grid_xy(*self.backbone.cells_hw, look.cells.device), PLACE_BANDS))  # [I, D]
@@ -206,9 +165,9 @@ class PerceptionModel(nn.Module):
 
     def encode(self, batch: Batch) -> Tensor:
         """The regions of a batch as vectors [N, D]."""
-        if not self.settings.points:
+        if not self.settings.decodes:
             if len(batch.boxes):
-                raise ValueError(f"{len(batch.boxes)} regions came to a plug-in that only asks; give it words alone")
+                raise ValueError(f"{len(batch.boxes)} regions came to a plug-in without <vis>; give it words alone")
             return batch.boxes.new_zeros(0, self.backbone.width)
         with torch.autocast(batch.boxes.device.type, enabled=False):
             return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown)
@@ -226,9 +185,17 @@ class PerceptionModel(nn.Module):
 
     def embed(self, input_ids: Tensor, seen: Seen) -> Tensor:
         """Input embeddings [B, T, D] with the pictures' tokens in their places; `<vis>` places still to be written."""
-        embeds = self.backbone.embed(input_ids)
+        embeds = self.embed_words(input_ids)
         slot = places(input_ids, self.backbone.image_token_id)
         return write(embeds, slot, torch.cat(seen.tokens) if seen.tokens else embeds.new_zeros(0, embeds.shape[-1]))
+
+    def embed_words(self, input_ids: Tensor) -> Tensor:
+        """Input embeddings [B, T, D] of the host's words and of location tokens."""
+        embeds = self.backbone.embed(input_ids)
+        if self.locations is None:
+            return embeds
+        slot = input_ids >= self.location_id
+        return write(embeds, slot, self.locations[input_ids[slot] - self.location_id])
 
     def states(
         self, embeds: Tensor, attention_mask: Tensor | None, position_ids: Tensor, cache: Any = None
@@ -245,12 +212,15 @@ class PerceptionModel(nn.Module):
         return layers[0] if self.state_fusion is None else self.state_fusion(layers)
 
     def head(self, states: Tensor) -> Tensor:
-        """Logits [..., V + new]: the host's own, `<vis>`, and `<ask>` where the model may say it."""
+        """Logits [..., V + new]: the host's, `<vis>`, `<ask>` where the model may say it, location tokens if any."""
         float_states = states.float()
         never = float_states.new_full((*states.shape[:-1], 1), float("-inf"))
-        new = [float_states @ self.vis_row.T if self.settings.points else never]
+        new = [float_states @ self.vis_row.T if self.settings.decodes else never]
         if self.asker is not None and self.asker.row is not None:
             new.append(float_states @ self.asker.row.T)
+        if self.locations is not None:
+            rows = self.locations if self.location_heads is None else self.location_heads
+            new += [never] * (self.location_id - self.vis_id - len(new)) + [float_states @ rows.T]
         return torch.cat([self.backbone.head(states).float(), *new], dim=-1)
 
     def decode(self, states: Tensor, seen: Seen, picture: Tensor, words: Words | None = None) -> Regions:
@@ -281,6 +251,9 @@ class PerceptionModel(nn.Module):
         request = (self.ask_id, *[self.reply_id] * settings.replies) if settings is not None and asks else ()
         ids = {"vis_id": self.vis_id, "image_token_id": self.backbone.image_token_id}
         forced = settings is None or settings.forced
+        if not self.settings.decodes:
+            spelled = {"answer_format": self.settings.answer_format}
+            ids |= spelled | ({"location_id": self.location_id} if self.locations is not None else {})
         return {**ids, "vis_tokens": self.settings.vis_tokens, "request": request, "forced": forced}
 
 

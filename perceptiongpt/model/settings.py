@@ -1,0 +1,69 @@
+"""What a plug-in is built of, checked before anything is allocated: settings come from files.
+
+Knows which parts there are and their sizes. Knows no host and makes nothing (perception.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perceptiongpt.core.batch import ANSWER_FORMATS
+from perceptiongpt.model.interactive import AskSettings
+
+_LIMITS = {
+    "vis_tokens": (1, 64),
+    "decoder_width": (16, 4096),
+    "decoder_depth": (1, 16),
+    "read_window": (0, 64),
+    "lora_rank": (1, 1024),
+    "lora_alpha": (1, 65536),
+    "lora_vision_layers": (0, 256),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a plug-in is built of; stored beside its weights. Widths that belong to the host are never settings."""
+
+    vis_tokens: int = 1  # K tokens an object
+    decoder_width: int = 192
+    decoder_depth: int = 2
+    read_layers: str = "last"  # "last" as in the paper, or "fused": a learned mean over the language model's layers
+    read_window: int = 0  # W: the words of the last W tokens are read beside the state; 0 as in the paper
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
+    lora_vision_layers: int = 0  # so many of the vision tower's layers, the last that the host reads, are adapted, too
+    trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
+    answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS
+    points: bool = True  # False: a plug-in that only asks; <vis> is neither said nor read
+    ask: AskSettings | None = None  # the interactive network (LMEye); None: the model does not ask
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _LIMITS.items():  # settings come from files: checked before anything is allocated
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(f"{name} is {value!r}; wanted a whole number from {low} to {high}")
+        if self.decoder_width % 16:
+            raise ValueError(
+                f"decoder_width is {self.decoder_width}; wanted a multiple of 16, for eight heads at half width"
+            )
+        names = self.trained_host_modules
+        if isinstance(names, str) or not all(isinstance(n, str) and n for n in names):
+            raise ValueError(f"trained_host_modules is {names!r}; wanted a row of names of host modules")
+        object.__setattr__(self, "trained_host_modules", tuple(names))
+        if self.read_layers not in ("last", "fused"):
+            raise ValueError(f"read_layers is {self.read_layers!r}; wanted 'last' or 'fused'")
+        if isinstance(self.ask, dict):  # as it is stored
+            object.__setattr__(self, "ask", AskSettings(**self.ask))
+        if not isinstance(self.points, bool) or not (self.points or self.ask):
+            raise ValueError(f"points is {self.points!r} and ask {self.ask!r}; wanted a plug-in that does one of them")
+        if self.answer_format not in ANSWER_FORMATS:
+            raise ValueError(f"answer_format is {self.answer_format!r}; wanted one of {', '.join(ANSWER_FORMATS)}")
+        if self.lora_targets not in ("attention", "all", "none"):
+            raise ValueError(f"lora_targets is {self.lora_targets!r}; wanted 'attention', 'all' or 'none'")
+
+    @property
+    def decodes(self) -> bool:
+        """Whether regions are read from states at `<vis>`; they are spelled, or there are none, otherwise."""
+        return self.points and self.answer_format == "vis"
