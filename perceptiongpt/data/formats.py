@@ -59,10 +59,10 @@ class Reading:
 def spell(name: str, region: Region, canvas: Canvas) -> list[Piece]:
     """A region as words and numbers of location tokens, in the format called `name`."""
     if name == "polygon":
-        return [int(b) for b in _bins(outline(region, canvas)).ravel()] + [END]
+        return [*_bins(outline(region, canvas)), END]
     corners = _box(region, canvas)
     if name == "bins":
-        return [int(b) for b in _bins(corners).ravel()]
+        return [*_bins(corners)]
     if name == "numerals":
         return [f"[{','.join(f'{v:.3f}' for v in corners.ravel())}]"]
     return [f"[{','.join(str(round(v * (BINS - 1))) for v in corners.ravel())}]"]
@@ -128,8 +128,8 @@ def _box(region: Region, canvas: Canvas) -> np.ndarray:
     return np.clip(np.asarray([canvas.point_in(box[:2]), canvas.point_in(box[2:])]), 0.0, 1.0)
 
 
-def _bins(shares: np.ndarray) -> np.ndarray:
-    return np.minimum((shares * BINS).astype(int), BINS - 1)
+def _bins(shares: np.ndarray) -> list[int]:
+    return np.minimum((shares * BINS).astype(int), BINS - 1).ravel().tolist()
 
 
 def _area(walk: np.ndarray) -> float:

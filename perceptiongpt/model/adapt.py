@@ -66,7 +66,9 @@ def detach(model: Any) -> nn.Module:
     The plug-in is of no use afterwards.
     """
     if model.lora is not None:
-        model.lora.unmerge_adapter()
+        if model.merged:
+            model.lora.unmerge_adapter()
+            model.merged = False
         model.lora.unload()
         model.lora = None
     if hasattr(model.host, "peft_config"):
@@ -78,8 +80,9 @@ def detach(model: Any) -> nn.Module:
 
 def merge(model: Any) -> None:
     """Fold the adapters into the weights of a host that only answers: a step then costs what the bare host's does."""
-    if model.lora is not None:
+    if model.lora is not None and not model.merged:
         model.lora.merge_adapter()
+        model.merged = True
 
 
 def host_module(host: nn.Module, name: str) -> nn.Module:

@@ -19,6 +19,8 @@ ROOM = 64  # tokens that are laid out in advance
 class RoomyLayer(DynamicLayer):
     """One layer's keys and values [B, heads, T, d]: views of tensors that are longer than T."""
 
+    keys: Tensor
+    values: Tensor
     room: tuple[Tensor, Tensor] | None = None
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -26,20 +28,22 @@ class RoomyLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         start = self.get_seq_length()
         end = start + key_states.shape[-2]
-        # Whatever replaced the views (rows that left, a crop) is laid out anew.
-        mine = self.room is not None and self.keys.data_ptr() == self.room[0].data_ptr()
-        if self.room is None or not mine or end > self.room[0].shape[-2]:
-            shape = (*key_states.shape[:2], end + ROOM)
-            old, new = (self.keys, self.values), (key_states, value_states)
-            self.room = (torch.empty(0), torch.empty(0))
-            self.room = tuple(n.new_empty(*shape, n.shape[-1]) for n in new)  # type: ignore[assignment]
-            for laid, held in zip(self.room, old, strict=True) if start else ():
-                laid[..., :start, :] = held
-        keys, values = self.room
-        keys[..., start:end, :] = key_states
-        values[..., start:end, :] = value_states
-        self.keys, self.values = keys[..., :end, :], values[..., :end, :]
+        room = self.room
+        # What replaced the views (rows that left) is laid out anew.
+        if room is None or end > room[0].shape[-2] or self.keys.data_ptr() != room[0].data_ptr():
+            room = self.room = _roomy(self.keys, key_states, start), _roomy(self.values, value_states, start)
+        for held, new in zip(room, (key_states, value_states), strict=True):
+            held[..., start:end, :] = new
+        self.keys, self.values = room[0][..., :end, :], room[1][..., :end, :]
         return self.keys, self.values
+
+
+def _roomy(held: Tensor, new: Tensor, start: int) -> Tensor:
+    """A tensor for `start` places that are held already, for new ones and for those to come."""
+    made = new.new_empty(*new.shape[:2], start + new.shape[-2] + ROOM, new.shape[-1])
+    if start:
+        made[..., :start, :] = held
+    return made
 
 
 def empty_cache(config: Any) -> DynamicCache:

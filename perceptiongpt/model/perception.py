@@ -83,6 +83,7 @@ class PerceptionModel(nn.Module):
         top = backbone.native_layer  # hidden states are counted from the embeddings: layer i makes state i + 1
         seen = range(max(0, top - settings.lora_vision_layers), top)
         self.lora = attach_lora(backbone.host, settings.lora_targets, settings.lora_rank, settings.lora_alpha, seen)
+        self.merged = False  # whether the adapters are folded into the host's weights (adapt.merge)
         self.call_counter: Callable[[int], None] | None = None  # told the tokens of every language-model call
         self.ask_id, self.reply_id, self.location_id = self.vis_id + 1, self.vis_id + 2, self.vis_id + 3
         count = ANSWER_FORMATS[settings.answer_format]
@@ -249,7 +250,7 @@ class PerceptionModel(nn.Module):
         settings = self.settings.ask
         asks = settings is not None and settings.arm != "static"
         request = (self.ask_id, *[self.reply_id] * settings.replies) if settings is not None and asks else ()
-        ids = {"vis_id": self.vis_id, "image_token_id": self.backbone.image_token_id}
+        ids: dict[str, Any] = {"vis_id": self.vis_id, "image_token_id": self.backbone.image_token_id}
         forced = settings is None or settings.forced
         if not self.settings.decodes:
             spelled = {"answer_format": self.settings.answer_format}

@@ -16,6 +16,7 @@ from perceptiongpt.model.adapt import (
     host_module,
     is_vision,
     lora_names,
+    merge,
     trainable_report,
 )
 from perceptiongpt.model.align import Naming, named_masks, naming_loss
@@ -202,3 +203,21 @@ def test_a_host_module_that_would_train_under_another_name_is_refused(equipped: 
     with pytest.raises(ValueError, match="lm_head"):
         choose_trainable(equipped("aya_vision", trained_host_modules=("lm_head",)), "all")
     choose_trainable(equipped("llava", trained_host_modules=("lm_head",)), "all")
+
+
+def test_a_merged_adapter_answers_as_beside_its_host_and_comes_off_again(
+    family: str, equipped: Make, stir: Make, sample: Make, batch: Make
+) -> None:
+    model = stir(equipped(family, lora_targets="all"))
+    fed = batch(model, [sample(said=["box"])])
+    with torch.no_grad():
+        bare = {n: p.clone() for n, p in model.host.named_parameters() if ".lora_" not in n}
+        before = model(fed)
+        merge(model)
+        after = model(fed)
+    assert any(not torch.equal(p, bare[n]) for n, p in model.host.named_parameters() if n in bare)
+    assert torch.allclose(before.logits, after.logits, atol=1e-4)
+    assert torch.allclose(before.regions.boxes, after.regions.boxes, atol=1e-5)
+    host = detach(model)
+    names = {n.replace(".base_layer", ""): p for n, p in bare.items()}
+    assert all(torch.allclose(p, names[n], atol=1e-6) for n, p in host.named_parameters())
