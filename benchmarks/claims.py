@@ -33,6 +33,7 @@ from forced import saying
 
 OBJECTS = (1, 4, 8, 16)
 TOKENS = {"vis": 48, "numerals": 176, "integers": 128, "bins": 48, "polygon": 160}  # an answer's most, in `evaluate`
+Key = tuple[str, int, int]  # format, objects a picture, pictures
 TOUCHED = ("decoder", "encoder", "fusion", "place")  # heads; the rest is the adapter and rows of tokens
 
 
@@ -96,7 +97,7 @@ def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None) -> Any:
             model.fusion.weights.fill_(0.0)
             model.fusion.weights[:, model.backbone.native_layer] = 200.0  # so that no gradient is left
     if arm.separate:
-        model.decoder.forward = MethodType(_separately, model.decoder)
+        model.decoder.forward = MethodType(_separately, model.decoder)  # type: ignore[method-assign]
     return model
 
 
@@ -284,8 +285,11 @@ def counted(model: Any) -> dict[str, int]:
     return {"heads": heads, "beside": sum(trained.values()) - heads, "total": total}
 
 
-def speeds(plan: Plan, rounds: int, objects: Sequence[int], sizes: Sequence[int]) -> dict[str, Any]:
-    """Forced answers of each format about n objects: tokens, steps, seconds of a call; alone and in batches."""
+def speeds(plan: Plan, quick: bool) -> dict[str, Any]:
+    """Forced answers of each format about n objects: tokens, steps, seconds of a call; alone and in batches.
+
+    What the chief ratio is made of is called in three interleaved rounds, the rest once.
+    """
     from PIL import Image
 
     from perceptiongpt.core.answer import Region
@@ -293,46 +297,44 @@ def speeds(plan: Plan, rounds: int, objects: Sequence[int], sizes: Sequence[int]
     from perceptiongpt.data.sample import Sample, Turn
     from perceptiongpt.predict import Eye
 
-    drawn = np.random.default_rng(0)
+    drawn, most = np.random.default_rng(0), max(OBJECTS)
     side = 256
     photo = Image.fromarray(drawn.integers(0, 255, (side, side, 3)).astype(np.uint8))
     y, x = np.mgrid[:side, :side]
-    masks = [
-        ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1 for cx, cy, rx, ry in drawn.uniform(20, 230, (max(objects), 4))
-    ]
-    things = [Region(mask=m) for m in masks]
-    calls: dict[tuple[str, int, int], Callable[[], Any]] = {}
-    facts: dict[tuple[str, int, int], dict[str, float]] = {}
+    ellipses = drawn.uniform(20, 230, (most, 4))
+    things = [Region(mask=((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1) for cx, cy, rx, ry in ellipses]
+    calls: dict[Key, Callable[[], Any]] = {}
+    facts: dict[Key, tuple[float, int]] = {}
     for name, arm in FORMATS.items():
         eye = Eye(opened(plan, Arm({**arm.settings, "lora_targets": "none"}), None), name)
         held = eye.model.backbone
         canvas = held.canvas(photo.size)
-        for n in objects:
-            talk = (
-                Turn("user", "all the mugs"),
-                Turn("assistant", phrases.answer_region("all the mugs", n), tuple(things[:n])),
-            )
+        words = len(eye.renderer.words("All the mugs")) + 1
+        for n, size in [(8, 1), (8, 8), *((n, 1) for n in OBJECTS if n != 8)][: 1 if quick else None]:
+            answer = phrases.answer_region("all the mugs", n)
+            talk = (Turn("user", "all the mugs"), Turn("assistant", answer, tuple(things[:n])))
             rendered = eye.renderer.training(Sample(photo, talk), held.image_places(canvas), canvas)
-            plan_ids = [i for i in rendered.labels if i != -100][:-1]  # without the end
-            words = len(eye.renderer.words("All the mugs")) + 1
-            for size in sizes:
-                facts[name, n, size] = {"tokens": (len(plan_ids) - words) / n, "steps": len(plan_ids)}
-                calls[name, n, size] = _call(eye, photo, plan_ids, size, n)
-    spent: dict[tuple[str, int, int], list[float]] = {key: [] for key in calls}
-    for number in range(rounds):
-        for key, call in calls.items():
-            started = time.perf_counter()
-            call()
-            spent[key].append(time.perf_counter() - started)
-        _say(f"round {number + 1} of {rounds} of the forced answers")
-    rows = [
-        {"format": f, "objects": n, "batch": size, **facts[f, n, size], "seconds": (s := statistics.median(times))}
-        | {"objects_a_second": n * size / s}
-        for (f, n, size), times in spent.items()
-    ]
-    rate = {r["format"]: r["objects_a_second"] for r in rows if (r["objects"], r["batch"]) == (8, 1)}
-    ratio = rate["vis"] / rate["numerals"] if rate else None
-    return {"rows": rows, "vis_over_numerals": ratio, "rounds": rounds}
+            ids = [i for i in rendered.labels if i != -100][:-1]  # without the end
+            facts[name, n, size] = (len(ids) - words) / n, len(ids)
+            calls[name, n, size] = _call(eye, photo, ids, size, n)
+    rounds = 1 if quick else 3
+    chief = [("vis", 8, 1), ("numerals", 8, 1)]
+    spent: dict[Key, list[float]] = {key: [] for key in calls}
+    calls["vis", 8, 1]()  # the first call of all warms up
+    for key in [*chief * rounds, *(k for k in calls if k not in chief)]:
+        started = time.perf_counter()
+        calls[key]()
+        spent[key].append(time.perf_counter() - started)
+        _say(f"forced answers: {key[0]}, {key[1]} objects in each of {key[2]} pictures took {spent[key][-1]:.2f} s")
+    rows = []
+    for (name, n, size), times in sorted(
+        spent.items(), key=lambda item: (list(FORMATS).index(item[0][0]), item[0][1:])
+    ):
+        tokens, steps = facts[name, n, size]
+        told = {"format": name, "objects": n, "batch": size, "tokens": tokens, "steps": steps}
+        rows.append({**told, "seconds": (s := statistics.median(times)), "objects_a_second": n * size / s})
+    vis, numerals = (statistics.median(spent[key]) for key in chief)
+    return {"rows": rows, "vis_over_numerals": numerals / vis, "rounds": rounds}
 
 
 def _call(eye: Any, photo: Any, ids: list[int], size: int, objects: int) -> Callable[[], Any]:
@@ -368,8 +370,7 @@ def experiment(plan: Plan, out: Path, quick: bool, only: Sequence[str], speed_on
     if told.exists() and json.loads(told.read_text(encoding="utf-8")) != mine:
         raise ValueError(f"{out} holds another experiment; name another --out or repeat its options")
     told.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
-    sizes, objects = ((1,), (1, 8)) if quick else ((1, 8), OBJECTS)
-    speed = kept(out / "speed.json", lambda: speeds(plan, 1 if quick else 3, objects, sizes))
+    speed = kept(out / "speed.json", lambda: speeds(plan, quick))
     if speed_only:
         return {"plan": mine, "speed": speed, "arms": {}}
     library = ObjectLibrary.open()

@@ -7,6 +7,7 @@ compared, since machines are shared. Knows nothing of how well an answer fits (`
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -30,6 +31,9 @@ PHRASE = "the red mug"
 PARTS = ("vision", "prefill", "decode", "heads")
 BATCHES = (1, 2, 4, 8, 16, 32)
 QUESTIONS, OBJECTS, SIDE = 32, 64, 512
+RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+# Width, layers, heads, inner width: about 2 and 7 thousand million weights; run where there is an accelerator.
+LARGE = {"2B": (2560, 24, 20, 6912), "7B": (4096, 32, 32, 11008)}
 AT_MOST = {"loop_over_generate": 1.0, "call_over_floor": 1.1, "questions_ratio": 0.35, "mask_memory_mb": 64.0}
 WHAT = {
     "loop_over_generate": "our loop / the host's generate, same tokens",
@@ -105,6 +109,9 @@ def call_against_floor(eye: Any, host: Any, picture: Any, rounds: int) -> dict[s
     import torch
     from transformers import DynamicCache
 
+    from perceptiongpt.data import phrases
+    from perceptiongpt.data.picture import open_picture
+
     model = eye.model
     seen = eye.look([picture])
     canvas, answered = seen.canvases[0], {}
@@ -112,12 +119,12 @@ def call_against_floor(eye: Any, host: Any, picture: Any, rounds: int) -> dict[s
     def call() -> None:
         answered["it"] = eye.detect(picture, PHRASE)
 
+    read: list[int] = []
+    model.call_counter = read.append
     call()
-    from perceptiongpt.data import phrases
-
+    model.call_counter, tokens = None, len(read) - 1  # the prompt is read, then a step is made for each token
     prompt = prompt_of(eye, seen, phrases.ask_region(PHRASE)).to(model.backbone.device)
-    tokens = len(eye.renderer.words(answered["it"].text)) + len(answered["it"]) * model.settings.vis_tokens
-    pixels = model.backbone.pixels([canvas.view(perceptiongpt_picture(picture))])
+    pixels = model.backbone.pixels([canvas.view(open_picture(picture))])
     moved = {k: v.to(model.backbone.device) for k, v in pixels.items()}
     moved["pixel_values"] = moved["pixel_values"].to(host.dtype)
     decoder, head, width = host.get_decoder(), host.get_output_embeddings(), prompt.input_ids.shape[1]
@@ -139,13 +146,6 @@ def call_against_floor(eye: Any, host: Any, picture: Any, rounds: int) -> dict[s
     parts = {part: timings[part] for part in PARTS}
     rest = {"rest": timings["total"] - sum(parts.values())}
     return {**spent, **parts, **rest, "tokens": tokens, "call_over_floor": spent["call"] / spent["floor"]}
-
-
-def perceptiongpt_picture(picture: Any) -> Any:
-    """A picture opened as the product opens it."""
-    from perceptiongpt.data.picture import open_picture
-
-    return open_picture(picture)
 
 
 def questions(eye: Any, picture: Any, count: int, rounds: int) -> dict[str, float]:
@@ -185,9 +185,32 @@ def batches(eye: Any, picture: Any, sizes: Sequence[int], rounds: int, tokens: i
     return found
 
 
-def peak_megabytes() -> float:
-    """The most memory (1e6 bytes) that this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+class Peak:
+    """The most memory (1e6 bytes) that was held within the context: of an accelerator, else of this process."""
+
+    def __init__(self, device: Any) -> None:
+        self.device, self.megabytes = device, 0.0
+
+    def __enter__(self) -> Peak:
+        import torch
+
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        elif RESET.exists():
+            RESET.write_text("5")  # Linux: the peak begins anew
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import torch
+
+        if self.device.type == "cuda":
+            self.megabytes = torch.cuda.max_memory_allocated(self.device) / 1e6
+        elif RESET.exists():
+            (line,) = (r for r in STATUS.read_text().splitlines() if r.startswith("VmHWM"))
+            self.megabytes = int(line.split()[1]) * 1024 / 1e6
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            self.megabytes = peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def memory_of_objects(model: str | None, objects: int, side: int, threads: int) -> dict[str, float]:
@@ -203,16 +226,15 @@ def memory_of_objects(model: str | None, objects: int, side: int, threads: int) 
     device = eye.model.backbone.device
     peaks = {}
     for count in (1, objects):
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
         plan = [[eye.model.vis_id] * (count * eye.model.settings.vis_tokens)]
         for _ in range(2):
-            with saying(eye.model, plan):
+            gc.collect()
+            with saying(eye.model, plan), Peak(device) as peak:
                 answer = eye.segment(picture, PHRASE, max_new_tokens=len(plan[0]), max_regions=count)
             if len(answer) != count:
                 raise ValueError(f"{len(answer)} objects were said, wanted {count}")
             del answer
-        peaks[count] = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else peak_megabytes()
+        peaks[count] = peak.megabytes
     return {"one_object_mb": peaks[1], "mask_memory_mb": peaks[objects] - peaks[1]}
 
 
@@ -226,7 +248,7 @@ def measure(told: argparse.Namespace, command: str) -> dict[str, Any]:
     from perceptiongpt.predict import PACKAGED
 
     torch.set_num_threads(told.threads)
-    rounds, tokens, count = (1, 6, 4) if told.quick else (told.rounds, 48, QUESTIONS)
+    rounds, tokens, count = (1, 6, 4) if told.quick else (told.rounds, told.tokens, QUESTIONS)
     eye = load(told.model)
     name = store.read_config(store.model_folder(told.model) if told.model else PACKAGED)["host"]
     host, _ = open_host(name)
@@ -238,7 +260,8 @@ def measure(told: argparse.Namespace, command: str) -> dict[str, Any]:
     objects, side = (4, 64) if told.quick else (OBJECTS, SIDE)
     with multiprocessing.get_context("spawn").Pool(1) as pool:  # a fresh process, whose peak is nobody else's
         figures |= pool.apply(memory_of_objects, (told.model, objects, side, told.threads))
-    figures["large"] = accelerated(told) if torch.accelerator.is_available() else {}
+    device = eye.model.backbone.device
+    figures["large"] = large(told, LARGE, device) if device.type != "cpu" else {}
     return {
         "benchmark": "speed",
         "model": eye.name,
@@ -258,8 +281,60 @@ def measure(told: argparse.Namespace, command: str) -> dict[str, Any]:
     }
 
 
-def accelerated(told: argparse.Namespace) -> dict[str, Any]:
-    return {}
+def large_host(width: int, layers: int, heads: int, inner: int, device: Any) -> tuple[Any, Any]:
+    """A LLaVA of that shape with random weights on `device`, and the tiny LLaVA's processor: time needs no meaning."""
+    import torch
+    from transformers import LlavaForConditionalGeneration
+
+    from perceptiongpt.model.tiny import FAMILIES
+
+    small, processor = FAMILIES["llava"]()
+    config = small.config
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    config.text_config.update({**sizes, "num_key_value_heads": heads, "intermediate_size": inner, "head_dim": 128})
+    with torch.device(device):
+        host = LlavaForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
+    return host.eval(), processor
+
+
+def large(told: argparse.Namespace, shapes: dict[str, tuple[int, int, int, int]], device: Any) -> dict[str, Any]:
+    """Our loop against `generate` on hosts of these shapes; where there is CUDA, steps as graphs as well."""
+    from PIL import Image
+
+    from perceptiongpt.model.perception import equip
+    from perceptiongpt.predict import Eye
+
+    found: dict[str, Any] = {}
+    for name, shape in shapes.items():
+        eye = Eye(equip(*large_host(*shape, device), lora_targets="none"), name)
+        picture = Image.new("RGB", (64, 64))
+        with Peak(device) as peak:
+            found[name] = loop_against_generate(eye, picture, told.tokens, told.rounds)
+        found[name]["peak_mb"] = peak.megabytes
+        if device.type == "cuda":
+            found[name]["compiled_step"] = compiled_step(eye.model.host, told.tokens, told.rounds)
+    return found
+
+
+def compiled_step(host: Any, tokens: int, rounds: int) -> float:
+    """Seconds of one decode step with a static cache, compiled into a CUDA graph: what a step could cost there."""
+    import torch
+    from transformers import StaticCache
+
+    decoder, width = host.get_decoder(), host.get_input_embeddings().embedding_dim
+    cache = StaticCache(config=host.config.get_text_config(), max_cache_len=2 * tokens + 2)
+    step = torch.compile(decoder, mode="reduce-overhead", fullgraph=True)
+    embeds = torch.zeros(1, 1, width, device=host.device, dtype=host.dtype)
+
+    @torch.inference_mode()
+    def run() -> None:
+        cache.reset()
+        for at in range(tokens):
+            torch.compiler.cudagraph_mark_step_begin()
+            places = torch.tensor([[at]], device=host.device)
+            step(inputs_embeds=embeds, position_ids=places, past_key_values=cache, use_cache=True)
+
+    return medians({"run": run}, rounds)["run"] / tokens
 
 
 def table(result: dict[str, Any]) -> str:
@@ -277,6 +352,8 @@ def table(result: dict[str, Any]) -> str:
     for size, row in figures["batches"].items():
         parts = " ".join(f"{row[p]:>8.3f}" for p in PARTS)
         lines.append(f"{size:>6} {row['seconds']:>9.3f} {parts} {row['answers_a_second']:>10.2f}")
+    for name, row in figures["large"].items():
+        lines.append(f"{name}, random weights: " + ", ".join(f"{k} {v:.4f}" for k, v in row.items()))
     told = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
     return "\n".join([*lines, f"model {result['model']}, {result['rounds']} rounds; {told}", result["command"]])
 
@@ -288,12 +365,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     read.add_argument("--model", metavar="FOLDER", help="a trained model (default: the one that ships)")
     read.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     read.add_argument("--rounds", type=int, default=9, help="interleaved rounds (default: %(default)s)")
+    read.add_argument("--tokens", type=int, default=48, help="tokens of the loop's answer (default: %(default)s)")
     read.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE")
     read.add_argument("--quick", action="store_true", help="one round of each: does it run at all?")
     told = read.parse_args(words)
     try:
-        if min(told.threads, told.rounds) < 1:
-            raise ValueError(f"{told.threads} threads and {told.rounds} rounds came; give at least 1 of each")
+        if min(told.threads, told.rounds, told.tokens) < 1:
+            raise ValueError("threads, rounds and tokens must be at least 1; give larger numbers")
         if told.json and not told.json.parent.is_dir():
             raise FileNotFoundError(f"the folder {told.json.parent} is not there; make it first")
         result = measure(told, shlex.join(["python", "benchmarks/speed.py", *words]))
