@@ -34,7 +34,7 @@ from forced import saying
 OBJECTS = (1, 4, 8, 16)
 TOKENS = {"vis": 48, "numerals": 176, "integers": 128, "bins": 48, "polygon": 160}  # an answer's most, in `evaluate`
 Key = tuple[str, int, int]  # format, objects a picture, pictures
-TOUCHED = ("decoder", "encoder", "fusion", "place")  # heads; the rest is the adapter and rows of tokens
+TOUCHED = ("decoder", "encoder", "fusion", "state_fusion", "place")  # heads; the rest: adapter and rows of tokens
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ def test_the_claims_are_trained_timed_and_told(tmp_path: Path, capsys: Capture) 
         assert [p["samples"] for p in arm["curve"]] == [4, 8]
         assert set(arm["search"]) == {"1", "3"}
     beside = {name: arm["trained"]["beside"] for name, arm in told["arms"].items()}
-    assert beside["vis"] == beside["numerals"] + 64 + 3 * 3  # a row, and the weights of three means of three layers
+    assert beside["vis"] == beside["numerals"] + 64  # one row
     page = (tmp_path / "claims.md").read_text(encoding="utf-8")
     assert page.strip() == capsys.readouterr().out.strip()
     assert all(f"- C{n} " in page for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11))
