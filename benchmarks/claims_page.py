@@ -40,8 +40,8 @@ One token against the alternatives, on one machine, in one run of `python benchm
 Every format has the same host, the same projector (frozen after {plan["name_steps"]} steps of naming image tokens),
 the same adapter, renderer, loop, predictor and judges, and the same {plan["steps"]} steps of {plan["batch"]} dialogues
 about composed scenes; the learning rate of each was {rates} (ablations take
-that of `vis`). Accuracy is that of free answers to {plan["n"]} questions of `scenes:val`. A small model, a short training:
-what is compared is the formats, not the state of the art. The machine was shared with other work."""
+that of `vis`). Accuracy is that of free answers to {plan["n"]} questions of `scenes:val`. A small model, a short
+training: what is compared is the formats, not the state of the art. The machine was shared with other work."""
 
 
 def speed_table(speed: dict[str, Any]) -> str:
