@@ -105,8 +105,8 @@ def generate(
             (
                 bool(waiting[b]),  # a region once begun is said whole
                 not waiting[b] and (len(at[b]) >= max_regions or picture[b] < 0 or step + k > max_new_tokens),
-                bool(waiting[b]) or picture[b] < 0 or asked[b] >= limit or last,
-                picture[b] < 0,
+                model.asker is not None and (bool(waiting[b]) or picture[b] < 0 or asked[b] >= limit or last),
+                model.locations is not None and picture[b] < 0,
             )
             for b in live
         ]
