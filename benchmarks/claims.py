@@ -87,7 +87,7 @@ def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None) -> Any:
     host, processor = open_host(plan.host)
     if start is not None:
         host.get_submodule("model.multi_modal_projector").load_state_dict(start)
-    common = {"decoder_width": plan.width, "read_window": 12, "lora_targets": "all", "lora_rank": 16, "lora_alpha": 32}
+    common = {"decoder_width": plan.width, "read_window": 12, "lora_rank": 16, "lora_alpha": 32}
     spelled = arm.settings.get("answer_format", "vis") != "vis"
     model = equip(
         host, processor, seed=plan.seed, **{**common, "read_layers": "last" if spelled else "fused"} | arm.settings
@@ -420,11 +420,11 @@ def main(words: Sequence[str] | None = None) -> int:
     top.add_argument("--page", type=Path, metavar="FILE", help="write the page, its plots beside it")
     top.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     top.add_argument("--host", default="default", help="default, tiny:FAMILY, or a folder (default: %(default)s)")
-    top.add_argument("--steps", type=int, default=150, help="steps of an arm (default: %(default)s)")
-    top.add_argument("--search-steps", type=int, default=40, help="steps of each rate that is tried")
-    top.add_argument("--name-steps", type=int, default=400, help="steps of the common start")
+    top.add_argument("--steps", type=int, default=60, help="steps of an arm (default: %(default)s)")
+    top.add_argument("--search-steps", type=int, default=12, help="steps of each rate that is tried")
+    top.add_argument("--name-steps", type=int, default=300, help="steps of the common start")
     top.add_argument("--batch", type=int, default=4, help="dialogues a step (default: %(default)s)")
-    top.add_argument("--n", type=int, default=120, help="questions of the test (default: %(default)s)")
+    top.add_argument("--n", type=int, default=60, help="questions of the test (default: %(default)s)")
     top.add_argument("--seed", type=int, default=0)
     top.add_argument("--threads", type=int, default=1)
     top.add_argument("--arms", default="all", help=f"all, formats, or some of: {'; '.join(ARMS)} (joined by ;)")

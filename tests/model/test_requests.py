@@ -181,7 +181,8 @@ def test_a_forced_request_costs_one_chunk_and_a_region_costs_none(family: str, p
         calls.clear()
         (said,) = asked(model, prompt)
         length = prompt.input_ids.shape[1]
-        assert calls == [length - 3, 3] + [1] * len(said.ids)  # up to <ask>, the replies, one a token
+        steps = min(len(said.ids), 7)  # after the last token that may be said there is nothing to find out
+        assert calls == [length - 3, 3] + [1] * steps  # up to <ask>, the replies, one a token
         regions += len(said.places)
     assert regions > 0
 
