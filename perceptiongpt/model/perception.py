@@ -168,7 +168,9 @@ class PerceptionModel(nn.Module):
         """The regions of a batch as vectors [N, D]."""
         if not self.settings.decodes:
             if len(batch.boxes):
-                raise ValueError(f"{len(batch.boxes)} regions came to a plug-in without <vis>; give it words alone")
+                raise ValueError(
+                    f"{len(batch.boxes)} regions came to a plug-in that only asks or spells; give it words alone"
+                )
             return batch.boxes.new_zeros(0, self.backbone.width)
         with torch.autocast(batch.boxes.device.type, enabled=False):
             return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown)
