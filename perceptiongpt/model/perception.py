@@ -169,7 +169,7 @@ class PerceptionModel(nn.Module):
         if not self.settings.decodes:
             if len(batch.boxes):
                 raise ValueError(
-                    f"{len(batch.boxes)} regions came to a plug-in that only asks or spells; give it words alone"
+                    f"{len(batch.boxes)} regions came to a plug-in that only asks or spells; give words alone"
                 )
             return batch.boxes.new_zeros(0, self.backbone.width)
         with torch.autocast(batch.boxes.device.type, enabled=False):
