@@ -73,7 +73,7 @@ class Kept:
         """The prompts of a batch up to `<ask>`, read once."""
         ids, request = batch.input_ids, model.spelling()["request"]
         ends = (ids == request[0]).int().argmax(1).tolist()
-        embeds = model.embed(ids, seen.pick([n for n, _, _ in part]))[:, : max(ends)]
+        embeds = model.embed(ids, seen.read([n for n, _, _ in part]))[:, : max(ends)]
         cache = model.backbone.cache()
         positions = torch.arange(max(ends)).expand(len(ids), -1)
         model.backbone.states(embeds, None, positions, cache)  # padded on the right: nothing feels it
@@ -203,7 +203,7 @@ class _Blind:
     """An eye that makes the places of pictures but not their pixels: those have been looked at."""
 
     def __init__(self, eye: Any) -> None:
-        self.canvas, self.image_places = eye.canvas, eye.image_places
+        self.canvas, self.spelled = eye.canvas, eye.spelled
 
     def pixels(self, views: Sequence[Any]) -> dict[str, Tensor]:
         return {}

@@ -19,7 +19,7 @@ from perceptiongpt.data.jsonl import read_rows
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """What was answered: words and regions. `readable` is False for a foreign answer that could not be read."""
+    """What was answered: words and regions. `readable` is False for one that could not be read, ours or another's."""
 
     text: str
     regions: tuple[Packed, ...] = ()
@@ -29,7 +29,8 @@ class Said:
 def answer_row(id: str, phrase: str, answer: Answer) -> dict[str, Any]:
     """An answer as a line of `answers.jsonl`; boxes and points to a hundredth of a pixel, scores to four places."""
     told = answer.to_dict()
-    return {"id": id, "phrase": phrase, "text": told["text"], "image": told["image"], "regions": told["regions"]}
+    row = {"id": id, "phrase": phrase, "text": told["text"], "image": told["image"], "regions": told["regions"]}
+    return row if answer.readable else {**row, "readable": False}
 
 
 def said_of(row: Mapping[str, Any]) -> Said:
@@ -37,7 +38,7 @@ def said_of(row: Mapping[str, Any]) -> Said:
     regions = row.get("regions")
     if not isinstance(regions, list) or not all(isinstance(r, dict) for r in regions):
         raise ValueError("regions is no list of objects; wanted box, mask, point and score of each; mend the line")
-    return Said(str(row.get("text", "")), tuple(packed_of(r) for r in regions))
+    return Said(str(row.get("text", "")), tuple(packed_of(r) for r in regions), row.get("readable") is not False)
 
 
 class AnswerFile:

@@ -92,7 +92,7 @@ def measure(pair: Judged, similarity: Similarity | None = None) -> Measure:
         merged=_merged(said, true),
         hits=several.greedy_hits(ious),
         hungarian=several.hungarian_hits(ious) if ious.size else np.zeros(len(several.F1_THRESHOLDS), int),
-        found=any(r.holds_something for r in said),
+        found=any(r.holds_something for r in said) or not pair.said.readable,  # what can't be read is no rejection
         credits=credits.earned(question, pair.said, similarity),
     )
 

@@ -19,12 +19,14 @@ from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data import phrases
 from perceptiongpt.data.collate import assemble, pad_id
+from perceptiongpt.data.formats import regions_of
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Picture, Turn
 from perceptiongpt.data.spans import name_spans
 from perceptiongpt.hosts import open_host, quiet
 from perceptiongpt.model import store
+from perceptiongpt.model.adapt import merge
 from perceptiongpt.model.generate import Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.perception import Seen as Encoded
@@ -58,6 +60,7 @@ def load(
     held, processor = open_host(name, dtype, device, **how)
     with quiet():
         made = store.load(folder, held, processor)
+        merge(made)
     if compiled:
         made.backbone.compile_step()
     return Eye(made, "default" if model is None else Path(model).name or str(folder))
@@ -204,7 +207,7 @@ class SeenAll:
         model, renderer = self.eye.model, self.eye.renderer
         canvases = [self.canvases[i] for i in self.rows]
         rendered = [
-            renderer.asking([request.turn], model.backbone.spelled(canvas))
+            renderer.asking([request.turn], model.backbone.spelled(canvas), (canvas,))
             for request, canvas in zip(requests, canvases, strict=True)
         ]
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
@@ -215,6 +218,8 @@ class SeenAll:
 
     def told(self, said: Spoken, request: Request, canvas: Canvas) -> Answer:
         """What was said, about the picture on this canvas and in its pixels."""
+        if self.eye.renderer.answer_format != "vis":
+            return self._read(said, request, canvas)
         text, spans = self._text(said)
         regions = said.regions
         boxes = canvas.boxes_out(regions.boxes.cpu()).tolist()
@@ -236,6 +241,24 @@ class SeenAll:
         hw = self.encoded.sources_hw
         looked = tuple(canvas.heat_out(look.unflatten(0, hw)) for look in said.looked)
         return Answer(text, found, canvas.size_wh, dict(said.timings), self.eye.name, looked)
+
+    def _read(self, said: Spoken, request: Request, canvas: Canvas) -> Answer:
+        """An answer whose regions are spelled in words or location tokens."""
+        renderer = self.eye.renderer
+        read = renderer.read(said.ids)
+        spans = name_spans(read.text, [f.place for f in read.found])
+        found = tuple(
+            Region(
+                box=r.box if request.box else None,
+                mask=r.mask if request.mask else None,
+                point=r.point if request.point else None,
+                label=request.label if span is None else read.text[slice(*span)],
+                span=span,
+            )
+            for r, span in zip(regions_of(read, renderer.answer_format, canvas), spans, strict=True)
+        )
+        timings = dict(said.timings)
+        return Answer(read.text, found, canvas.size_wh, timings, self.eye.name, readable=read.readable)
 
     def _text(self, said: Spoken) -> tuple[str, list[tuple[int, int] | None]]:
         """The answer's words, and the range of them that names each region."""

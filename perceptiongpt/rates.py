@@ -16,7 +16,7 @@ from perceptiongpt.model.adapt import is_vision
 from perceptiongpt.model.perception import PerceptionModel
 
 # Vectors of new tokens and the gate want more than a network.
-ROWS = ("vis_row", "asker.ask", "asker.base", "asker.row", "asker.gate")
+ROWS = ("vis_row", "locations", "location_heads", "asker.ask", "asker.base", "asker.row", "asker.gate")
 
 
 def group_of(name: str) -> str:

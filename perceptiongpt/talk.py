@@ -26,6 +26,8 @@ class Talk:
     """A dialogue with a model, beginning without a picture: `Talk(eye).say("where is the dog?", "park.jpg")`."""
 
     def __init__(self, eye: Eye) -> None:
+        if eye.model.settings.answer_format != "vis":
+            raise ValueError("a talk goes on from regions said as <vis>; give a model whose answer_format is 'vis'")
         self.eye = eye
         self.turns: list[Turn] = []
         self.canvases: list[Canvas] = []
@@ -45,7 +47,7 @@ class Talk:
         views = [*self._views, *(c.view(p) for c, p in zip(canvases[len(self.canvases) :], opened, strict=True))]
         turn = replace(self._turn(text, region, canvases), pictures=len(opened))
         seen = self.eye.model.see(held.pixels(views)) if opened or self._seen is None else self._seen
-        rendered = renderer.asking([*self.turns, turn], [held.spelled(c) for c in canvases])
+        rendered = renderer.asking([*self.turns, turn], [held.spelled(c) for c in canvases], canvases)
         prompts = assemble([rendered], [canvases], {}, pad_id(renderer.tokenizer), left=True)
         (said,) = generate(self.eye.model, prompts, seen, [range(len(canvases))], **how)
         answer = self._answer(said, turn, canvases, seen)

@@ -22,6 +22,8 @@ from perceptiongpt.questions import Asked, Question
 @torch.inference_mode()
 def told_regions(eye: Any, asked: Asked, batch: int = 16) -> dict[str, tuple[Packed, ...]]:
     """The regions of the questions that have targets, by question id, teacher-forced; `eye` is what `load` gives."""
+    if eye.renderer.answer_format != "vis":
+        raise ValueError(f"a model that answers in {eye.renderer.answer_format} has no states to force; leave that out")
     picture = open_picture(asked.picture)
     backbone = eye.model.backbone
     canvas = backbone.canvas(picture.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import runpy
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
+from perceptiongpt.hosts import open_host
+from perceptiongpt.predict import load
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 Capture = pytest.CaptureFixture[str]
@@ -171,6 +175,78 @@ def test_an_interval_of_the_arms_holds_the_share_it_was_drawn_from() -> None:
     hits = np.random.default_rng(0).random((3, 1000)) < 0.7
     low, high = names["interval"](hits.astype(float))
     assert low < 0.7 < high and high - low < 0.06
+
+
+# -- speed and claims ------------------------------------------------------------------------
+
+
+def test_speed_is_measured_and_every_target_stands_beside_its_figure(
+    model_folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    speed = runpy.run_path(str(BENCHMARKS / "speed.py"), run_name="speed")
+    eye = load(model_folder, device="cpu")
+    figures = speed["loop_against_generate"](eye, speed["PICTURE"], 5, 1)
+    figures |= speed["call_against_floor"](eye, open_host("tiny:aya_vision", device="cpu")[0], speed["PICTURE"], 1)
+    figures |= speed["questions"](eye, speed["PICTURE"], 3, 1)
+    figures["batches"] = speed["batches"](eye, speed["PICTURE"], (1, 2), 1)
+    threads = torch.get_num_threads()
+    figures |= speed["memory_of_objects"](str(model_folder), 3, 48, threads)
+    told = argparse.Namespace(tokens=4, rounds=1)
+    figures["large"] = speed["large"](told, {"small": (256, 2, 2, 128)}, torch.device("cpu"))
+    assert figures["tokens"] > 0 and figures["large"]["small"]["loop_over_generate"] > 0
+    assert all(figures[name] > 0 for name in ("loop_over_generate", "call_over_floor", "questions_ratio"))
+    result = {"figures": figures, "machine": {}, "model": "m", "rounds": 1, "command": "c"}
+    assert speed["table"](result).count("wanted <=") == len(speed["AT_MOST"]) == 4
+    assert speed["main"](["--rounds", "0"]) == 2
+    assert speed["main"](["--json", str(tmp_path / "no" / "out.json")]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_an_answer_is_made_of_the_tokens_that_it_is_told_to_say(eye: Any, photo: Any) -> None:
+    forced = runpy.run_path(str(BENCHMARKS / "forced.py"), run_name="forced")
+    words = eye.renderer.words("the red")
+    plan = [[*words, eye.model.vis_id], [eye.model.vis_id, *words]]
+    for _ in range(2):
+        with forced["saying"](eye.model, plan):
+            answers = eye.look([photo, photo]).segment("the red", max_new_tokens=len(plan[0]))
+        assert [a.text for a in answers] == ["the red"] * 2
+        assert [len(a) for a in answers] == [1, 1]
+    assert "head" not in vars(eye.model)
+    with pytest.raises(ValueError, match="rows of one length"), forced["saying"](eye.model, [[1], [1, 2]]):
+        pass
+
+
+def test_the_claims_are_trained_timed_and_told(tmp_path: Path, capsys: Capture) -> None:
+    words = ["--quick", "--arms", "vis;numerals", "--threads", str(torch.get_num_threads())]
+    words += ["--out", str(tmp_path / "out"), "--page", str(tmp_path / "claims.md"), "--json", str(tmp_path / "o.json")]
+    assert run_benchmark("claims", *words) == 0
+    told = json.loads((tmp_path / "o.json").read_text(encoding="utf-8"))
+    assert set(told["arms"]) == {"vis", "numerals"}
+    steps = {r["format"]: r["steps"] for r in told["speed"]["rows"]}
+    assert steps["vis"] < steps["bins"] < steps["integers"] < steps["numerals"] < steps["polygon"]
+    for arm in told["arms"].values():
+        assert [p["samples"] for p in arm["curve"]] == [4, 8]
+        assert set(arm["search"]) == {"1", "3"}
+    beside = {name: arm["trained"]["beside"] for name, arm in told["arms"].items()}
+    assert beside["vis"] == beside["numerals"] + 64  # one row
+    page = (tmp_path / "claims.md").read_text(encoding="utf-8")
+    assert page.strip() == capsys.readouterr().out.strip()
+    assert all(f"- C{n} " in page for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11))
+    assert {f.name for f in tmp_path.glob("*.png")} == {"claims_accuracy.png", "claims_speed.png"}
+    kept = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("arm-*.json")}
+    assert run_benchmark("claims", *words) == 0  # what is done is not done again
+    assert kept == {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("arm-*.json")} and len(kept) == 2
+    assert run_benchmark("claims", *words, "--seed", "1") == 2
+    assert run_benchmark("claims", "--arms", "smoke", "--out", str(tmp_path / "no")) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("claims: there is no arm")
+
+
+def test_a_curve_reaches_a_level_between_its_points() -> None:
+    reached = runpy.run_path(str(BENCHMARKS / "claims_page.py"), run_name="claims_page")["reached"]
+    curve = [{"miou": 0.2, "seconds": 10.0}, {"miou": 0.1, "seconds": 20.0}, {"miou": 0.6, "seconds": 30.0}]
+    assert reached(curve, "miou", 0.1, "seconds") == pytest.approx(5.0)
+    assert reached(curve, "miou", 0.35, "seconds") == pytest.approx(25.0)
+    assert reached(curve, "miou", 0.7, "seconds") is None
 
 
 def test_opening_an_annotation_file_is_measured(tmp_path: Path, capsys: Capture) -> None:

@@ -75,6 +75,7 @@ class Answer:
 
     Indexable by a condition: `answer[answer.score > 0.5]` keeps those regions; `answer[0]` is the first region.
     `looked`: for each request of a model that asks, where it looked, float32 [H, W] whose largest value is 1.
+    `readable` is False where a model that spells regions in words or location tokens said something that is none.
     """
 
     text: str
@@ -84,6 +85,7 @@ class Answer:
     model: str = ""
     looked: tuple[np.ndarray, ...] = ()
     more_wh: tuple[tuple[int, int], ...] = ()  # in a talk about several pictures: the sizes of those after the first
+    readable: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))

@@ -11,6 +11,10 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+# How a model answers with regions, and how many location tokens it then has: `<vis>`, or one of the alternatives that
+# it is measured against (data/formats.py).
+ANSWER_FORMATS = {"vis": 0, "numerals": 0, "integers": 0, "bins": 1000, "polygon": 1001}
+
 
 @dataclass(frozen=True)
 class Spelling:

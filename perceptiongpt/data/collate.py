@@ -48,7 +48,7 @@ def ready(sample: Sample, renderer: Renderer, eye: Eye) -> Ready:
     opened = [open_picture(p() if callable(p) else p) for p in sample.pictures]
     canvases = tuple(eye.canvas(picture.size) for picture in opened)
     views = tuple(canvas.view(picture) for canvas, picture in zip(canvases, opened, strict=True))
-    return views, canvases, renderer.training(sample, [eye.spelled(canvas) for canvas in canvases])
+    return views, canvases, renderer.training(sample, [eye.spelled(canvas) for canvas in canvases], canvases)
 
 
 def together(rows: Sequence[Ready], renderer: Renderer, eye: Eye, rngs: Sequence[np.random.Generator]) -> Batch:

@@ -16,6 +16,8 @@ from typing import Any
 
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.batch import Spelling
+from perceptiongpt.core.canvas import Canvas
+from perceptiongpt.data.formats import Reading, pieces_of, reading, spell
 from perceptiongpt.data.sample import PLACE, Sample, Turn, shows
 
 IGNORED = -100
@@ -45,6 +47,8 @@ class Renderer:
         vis_tokens: int = 1,
         request: Sequence[int] = (),
         forced: bool = True,
+        answer_format: str = "vis",
+        location_id: int = 0,
     ) -> None:
         self.processor = processor
         self.tokenizer = processor.tokenizer
@@ -53,24 +57,33 @@ class Renderer:
         # What the template writes for a picture, which is not always the token that is repeated for it.
         token = self.tokenizer.convert_ids_to_tokens(image_token_id)
         self.mark: str = getattr(processor, "image_token", None) or token or ""
+        self.answer_format, self.location_id = answer_format, location_id  # the first location token, where any are
         self._special = frozenset([*self.tokenizer.all_special_ids, image_token_id])
 
-    def training(self, sample: Sample, shown: Shown) -> Rendered:
-        """A whole dialogue; exactly the assistant's words and the end of its turns are supervised."""
-        return self._render(sample.turns, shown if sample.image is not None else 0)
+    def training(self, sample: Sample, shown: Shown, canvases: Sequence[Canvas] = ()) -> Rendered:
+        """A whole dialogue; exactly the assistant's words and the end of its turns are supervised.
 
-    def asking(self, turns: Sequence[Turn], shown: Shown) -> Rendered:
+        Where regions are spelled rather than `<vis>`, `canvases` of its pictures say where they lie.
+        """
+        return self._render(sample.turns, shown if sample.image is not None else 0, canvases)
+
+    def asking(self, turns: Sequence[Turn], shown: Shown, canvases: Sequence[Canvas] = ()) -> Rendered:
         """A dialogue that ends with the user, as the prompt of an answer: the prefix of what training would make."""
         if not turns or turns[-1].role != "user":
             raise ValueError(f"a prompt of {len(turns)} turns must end with the user's turn; leave out the answer")
-        return self._render(turns, shown)
+        return self._render(turns, shown, canvases)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Words of an answer; control tokens are left out, and `<vis>` becomes nothing."""
         vocabulary = len(self.tokenizer)
         return self.tokenizer.decode([i for i in ids if i < vocabulary], skip_special_tokens=True)
 
-    def _render(self, turns: Sequence[Turn], shown: Shown) -> Rendered:
+    def read(self, ids: Sequence[int]) -> Reading:
+        """An answer whose regions are spelled."""
+        pieces = pieces_of(ids, self.location_id or len(self.tokenizer), self.decode)
+        return reading(self.answer_format, pieces)
+
+    def _render(self, turns: Sequence[Turn], shown: Shown, canvases: Sequence[Canvas]) -> Rendered:
         out = Rendered([], [])
         pictures = self._pictures(shown)
         counts = shows(turns, len(pictures))
@@ -94,7 +107,7 @@ class Renderer:
             if not found:
                 raise ValueError(f"the chat template leaves out turn {number}; use one that renders every turn")
             self._control(out, head, waiting)
-            self._words(out, turn, supervised=not user, asks=bool(pictures))
+            self._words(out, turn, canvases, supervised=not user, asks=bool(pictures))
             self._end(out, tail, waiting, supervised=not user)
             if user and pictures and self.forced:
                 self._request(out, taught=False)  # the answer that comes next begins by asking
@@ -144,7 +157,7 @@ class Renderer:
         out.ids.extend(self.request)
         out.labels.extend([i if taught and k == 0 else IGNORED for k, i in enumerate(self.request)])
 
-    def _words(self, out: Rendered, turn: Turn, supervised: bool, asks: bool) -> None:
+    def _words(self, out: Rendered, turn: Turn, canvases: Sequence[Canvas], supervised: bool, asks: bool) -> None:
         """A turn's words and region places; special tokens in the words are split into plain characters."""
         # words, number, words, number … words; only an answer may ask
         pieces = (_PIECES if supervised else PLACE).split(turn.text)
@@ -153,7 +166,9 @@ class Renderer:
                 if asks:
                     self._request(out, taught=not self.forced)
                 continue
-            if position % 2:
+            if position % 2 and self.answer_format != "vis":
+                ids = self._spelled(turn.regions[int(piece)], canvases)
+            elif position % 2:
                 ids = [self.vis_id] * self.vis_tokens
                 out.regions.append(turn.regions[int(piece)])
                 out.asked.append(not supervised)
@@ -161,6 +176,13 @@ class Renderer:
                 ids = self.words(piece)
             out.ids.extend(ids)
             out.labels.extend(ids if supervised else [IGNORED] * len(ids))
+
+    def _spelled(self, region: Region, canvases: Sequence[Canvas]) -> list[int]:
+        """A region as words and location tokens."""
+        if not canvases:
+            raise ValueError("a region was given without a picture; give the picture that it lies in")
+        pieces = spell(self.answer_format, region, canvases[region.picture])
+        return [i for p in pieces for i in (self.words(p) if isinstance(p, str) else [self.location_id + p])]
 
     def words(self, text: str) -> list[int]:
         """Ids of plain words; nothing in them can become a control token."""
@@ -200,6 +222,8 @@ def show(rendered: Rendered, renderer: Renderer) -> str:
             run.append("◌" if next(asked) else "◉")
         elif i in renderer.request:
             run.append("¿" if i == renderer.request[0] else "")
+        elif 0 < renderer.location_id <= i:
+            run.append(f"⟨{i - renderer.location_id}⟩")
         elif i != renderer.image_token_id:
             run.append(renderer.tokenizer.decode([i]))
     return "".join(out)

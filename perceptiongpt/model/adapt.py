@@ -66,6 +66,9 @@ def detach(model: Any) -> nn.Module:
     The plug-in is of no use afterwards.
     """
     if model.lora is not None:
+        if model.merged:
+            model.lora.unmerge_adapter()
+            model.merged = False
         model.lora.unload()
         model.lora = None
     if hasattr(model.host, "peft_config"):
@@ -73,6 +76,13 @@ def detach(model: Any) -> nn.Module:
     for name, parameter in model.host.named_parameters():
         parameter.requires_grad_(model.host_trained[name])
     return model.host
+
+
+def merge(model: Any) -> None:
+    """Fold the adapters into the weights of a host that only answers: a step then costs what the bare host's does."""
+    if model.lora is not None and not model.merged:
+        model.lora.merge_adapter()
+        model.merged = True
 
 
 def host_module(host: nn.Module, name: str) -> nn.Module:
@@ -160,7 +170,12 @@ def trainable_report(model: Any) -> str:
 
 @contextmanager
 def disabled(model: Any) -> Iterator[nn.Module]:
-    """The host as it was before, within the context: its own layers stand in their places, so it costs nothing."""
+    """The host as it was before, within the context: its own layers stand in their places, so it costs nothing.
+
+    Adapters that were folded in (`merge`) are taken out for as long, exact up to the host's own rounding.
+    """
+    if model.lora is not None and model.merged:
+        model.lora.unmerge_adapter()
     held = [(n, m) for n, m in model.host.named_modules() if model.lora is not None and hasattr(m, "lora_A")]
     for name, layer in held:
         model.host.set_submodule(name, layer.base_layer)
@@ -169,6 +184,8 @@ def disabled(model: Any) -> Iterator[nn.Module]:
     finally:
         for name, layer in held:
             model.host.set_submodule(name, layer)
+        if model.lora is not None and model.merged:
+            model.lora.merge_adapter()
 
 
 @contextmanager

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import DynamicCache
 
 from perceptiongpt.core.batch import Spelling
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.slots import places, write
+from perceptiongpt.model.cache import empty_cache
 from perceptiongpt.model.families import facts_of
 from perceptiongpt.model.sight import HostError, Look
 from perceptiongpt.model.tiles import sight_of
@@ -169,9 +169,9 @@ class Backbone:
         )
         return places, places.amax(0).amax(-1, keepdim=True) + 1
 
-    def cache(self) -> DynamicCache:
+    def cache(self) -> Any:
         """An empty cache of the language model's."""
-        return DynamicCache(config=self.host.config.get_text_config())
+        return empty_cache(self.host.config.get_text_config())
 
     def compile_step(self, backend: str = "inductor") -> None:
         """From now on the language model's step of one token runs compiled; it is compiled when it is first taken."""

@@ -30,7 +30,7 @@ class LayerFusion(nn.Module):
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
         if len(layers) != self.weights.shape[1]:
             raise ValueError(f"{len(layers)} layers for {self.weights.shape[1]} fusion weights; they must agree")
-        normed = [F.layer_norm(h, h.shape[-1:]) for h in layers]  # each [..., C]
-        nothing = torch.zeros((), device=self.weights.device)
-        means = [sum((w * h for w, h in zip(row, normed, strict=True)), nothing) for row in self.weights.softmax(-1)]
-        return torch.cat(means, dim=-1).float()  # geometry is float32, whatever the host
+        normed = F.layer_norm(torch.stack(list(layers)).float(), layers[0].shape[-1:])  # [L, ..., C]
+        with torch.autocast(normed.device.type, enabled=False):  # geometry is float32, whatever the host
+            means = self.weights.softmax(-1) @ normed.flatten(1)
+        return torch.cat(means.unflatten(1, normed.shape[1:]).unbind(0), dim=-1)

@@ -21,6 +21,7 @@ from transformers.generation.logits_process import LogitsProcessorList, Temperat
 from perceptiongpt.core.batch import Batch, Regions
 from perceptiongpt.core.slots import Words, places, since_region, write
 from perceptiongpt.model.perception import PerceptionModel, Seen
+from perceptiongpt.model.prefix import follow, shared
 from perceptiongpt.model.requests import hear, listen
 
 
@@ -69,21 +70,27 @@ def generate(
     owner = torch.as_tensor(asks_of, dtype=torch.long, device=device)
     warp = _warpers(temperature, top_p)
     generator = torch.Generator(device).manual_seed(seed) if seed is not None else None
-    silent = silent_tokens(model)
+    silent = torch.tensor(silent_tokens(model), device=device)
     ends = end_tokens(model)
     limit = 0 if model.asker is None else model.asker.settings.limit
 
     started = time.perf_counter()
-    shown = [i for row in mine for i in row]
-    looked = seen.pick(shown) if shown else Seen((), None)
+    looked = seen.read([i for row in mine for i in row])
     embeds = model.embed(prompts.input_ids, looked)
     slot = places(prompts.input_ids, model.vis_id)
     embeds = write(embeds, slot, model.spell(model.encode(prompts)))
     position_ids, following = backbone.positions(prompts.input_ids, prompts.attention_mask, looked.grids)
     cache = backbone.cache()
-    heard = listen(model, prompts, embeds, position_ids, seen, owner, cache, model.beside(prompts, looked, embeds))
-    states, read_from = heard.states[:, -1], model.fuse([layer[:, -1] for layer in heard.layers])  # [B, D]
+    beside = model.beside(prompts, looked, embeds)
+    of = [tuple(row) for row in mine]
+    alike = 0 if beside is not None else shared(model, prompts, of)
+    if alike:
+        heard = follow(model, prompts, embeds, position_ids, of, alike, cache)
+    else:
+        heard = listen(model, prompts, embeds, position_ids, seen, owner, cache, beside)
+    states, layers = heard.states[:, -1], [layer[:, -1] for layer in heard.layers]  # [B, D]
     embeds, mask = heard.embeds, heard.mask
+    whole = bool(mask.all())  # no padding and no holes: attention needs no mask
     clock["prefill"] = time.perf_counter() - started
 
     ids: list[list[int]] = [[] for _ in range(rows)]
@@ -93,44 +100,54 @@ def generate(
     w = max(1, model.settings.read_window)
     recent, marks = embeds[:, -w:], slot[:, -w:]  # what was said last: [B, W, D] and which of it was regions
     there = prompts.attention_mask[:, -w:].bool()
-    phrase = Words(recent, there & since_region(marks))
-    before = [phrase.at(slice(b, b + 1)) for b in range(rows)]  # the words of the region that is being said
+    before: list[Words | None] = [None] * rows  # the words of the region that is being said
     waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region whose K tokens are not all said
     glances = [[] if heard.looked is None else list(heard.looked[heard.owner == b]) for b in range(rows)]
     asked = places(prompts.input_ids, model.ask_id).sum(1).tolist()
     live = list(range(rows))  # rows that still speak; the tensors of the loop hold these alone, in this order
     for step in range(max_new_tokens):
         started = time.perf_counter()
+        last = step + 1 == max_new_tokens
         logits = model.head(states)  # [B, V + new]
-        logits[:, silent] = float("-inf")
-        for i, b in enumerate(live):
-            if waiting[b]:
-                logits[i, : model.vis_id] = float("-inf")  # a region once begun is said whole
-            elif len(at[b]) >= max_regions or asks_of[b] < 0 or step + k > max_new_tokens:
-                logits[i, model.vis_id] = float("-inf")
-            if waiting[b] or asks_of[b] < 0 or asked[b] >= limit or step + 1 == max_new_tokens:
-                logits[i, model.ask_id :] = float("-inf")
+        logits.index_fill_(1, silent, float("-inf"))
+        never = [
+            (
+                bool(waiting[b]),  # a region once begun is said whole
+                not waiting[b] and (len(at[b]) >= max_regions or asks_of[b] < 0 or step + k > max_new_tokens),
+                model.asker is not None and (bool(waiting[b]) or asks_of[b] < 0 or asked[b] >= limit or last),
+                model.locations is not None and asks_of[b] < 0,
+            )
+            for b in live
+        ]
+        if any(map(any, never)):
+            words, vis, ask, locations = torch.tensor(never, device=device).unsqueeze(-1).unbind(1)
+            column = torch.arange(logits.shape[1], device=device)
+            forbidden = (words & (column < model.vis_id)) | (vis & (column == model.vis_id))
+            forbidden |= (ask & (column == model.ask_id)) | (locations & (column > model.ask_id))
+            logits.masked_fill_(forbidden, float("-inf"))
         chosen = _choose(logits, warp, generator)  # [B]
-        told = chosen.tolist()
+        told = chosen.tolist()  # the one word from the device that each step waits for
         clock["decode"] += time.perf_counter() - started
 
         started = time.perf_counter()
         says = [(i, b) for i, b in enumerate(live) if told[i] == model.vis_id]
-        for i, b in says:
-            if not waiting[b]:
-                before[b] = phrase.at(slice(i, i + 1))
-            waiting[b].append(read_from[i])
-        whole = [(i, b) for i, b in says if len(waiting[b]) == k]
         vectors: dict[int, Tensor] = {}
-        for i, b in says:
-            if len(waiting[b]) < k and model.filler is not None:
-                vectors[i] = model.filler[len(waiting[b]) - 1]
-        if whole:
-            said = torch.stack([torch.stack(waiting[b]) for _, b in whole])  # [n, K, D]
-            told_of = _together(model, [before[b] for _, b in whole])
-            regions, where = _sought(model, said, seen, [mine[b] for _, b in whole], told_of)
+        if says:
+            read_from = model.fuse([layer[[i for i, _ in says]] for layer in layers])  # [n, D]
+            phrase = Words(recent, there & since_region(marks))
+            for state, (i, b) in zip(read_from, says, strict=True):
+                if not waiting[b]:
+                    before[b] = phrase.at(slice(i, i + 1))
+                waiting[b].append(state)
+                if len(waiting[b]) < k and model.filler is not None:
+                    vectors[i] = model.filler[len(waiting[b]) - 1]
+        whole_ones = [(i, b) for i, b in says if len(waiting[b]) == k]
+        if whole_ones:
+            said = torch.stack([torch.stack(waiting[b]) for _, b in whole_ones])  # [n, K, D]
+            told_of = _together(model, [one for _, b in whole_ones if (one := before[b]) is not None])
+            regions, where = _sought(model, said, seen, [mine[b] for _, b in whole_ones], told_of)
             spoken = model.respell(regions) if feedback else torch.zeros_like(said[:, -1])
-            for n, (i, b) in enumerate(whole):
+            for n, (i, b) in enumerate(whole_ones):
                 waiting[b] = []
                 found[b].append(_row(regions, n))
                 lies[b].append(where[n])
@@ -142,14 +159,14 @@ def generate(
         stay = [i for i in range(len(live)) if told[i] not in ends]
         for i in stay:
             ids[live[i]].append(told[i])
-        if not stay:
+        if not stay or last:
             break
-        embeds = backbone.embed(chosen.unsqueeze(1))  # [B, 1, D]
+        embeds = model.embed_words(chosen.unsqueeze(1))  # [B, 1, D]
         asks = [i for i in stay if told[i] == model.ask_id]
         if model.asker is not None:
             vectors.update({i: model.asker.ask for i in asks})
-        for i, vector in vectors.items():
-            embeds[i, 0] = vector.to(embeds.dtype)
+        if vectors:
+            embeds[list(vectors), 0] = torch.stack(list(vectors.values())).to(embeds.dtype)
         if len(stay) < len(live):  # whoever is done costs nothing more
             kept = torch.tensor(stay, device=device)
             cache.batch_select_indices(kept)
@@ -164,14 +181,15 @@ def generate(
             torch.cat([there, there.new_ones(len(live), 1)], 1)[:, -w:],
         )
         marks = torch.cat([marks, (chosen == model.vis_id).unsqueeze(1)], dim=1)[:, -w:]
-        states, read_from = _last(model, embeds, mask, backbone.step_positions(following), cache)
+        states, layers = _last(model, embeds, None if whole else mask, backbone.step_positions(following), cache)
         following = following + 1
         if asks:  # in mid-answer: one chunk more, for which the other rows stand still
             reply = hear(model, asks, states, seen, owner[live], mask, following, cache)
             on = reply.there[:, -1:]  # [B, 1]
+            whole = whole and len(asks) == len(live)
             mask, following = torch.cat([mask, reply.there.long()], dim=1), following + reply.there.sum(1, keepdim=True)
             states = torch.where(on, reply.states, states)
-            read_from = torch.where(on, model.fuse(reply.layers), read_from)
+            layers = [torch.where(on, new, old) for new, old in zip(reply.layers, layers, strict=True)]
             size = recent.shape[1]
             recent = torch.where(on.unsqueeze(-1), torch.cat([recent, reply.chunk], dim=1)[:, -size:], recent)
             there = torch.where(on, torch.cat([there, reply.there], dim=1)[:, -size:], there)
@@ -180,7 +198,6 @@ def generate(
                 ids[b].extend([model.reply_id] * reply.chunk.shape[1])
                 asked[b] += 1
                 glances[b].extend([] if reply.looked is None else [reply.looked[n]])
-        phrase = Words(recent, there & since_region(marks))
         clock["decode"] += time.perf_counter() - started
     return [Spoken(ids[b], at[b], _joined(found[b]), lies[b], dict(clock), glances[b]) for b in range(rows)]
 
@@ -204,11 +221,11 @@ def _sought(
 
 
 def _last(
-    model: PerceptionModel, embeds: Tensor, mask: Tensor, position_ids: Tensor, cache: Any
-) -> tuple[Tensor, Tensor]:
-    """The last place's state for the head and for the decoders, each [B, D]."""
+    model: PerceptionModel, embeds: Tensor, mask: Tensor | None, position_ids: Tensor, cache: Any
+) -> tuple[Tensor, list[Tensor]]:
+    """The last place's state for the head and its layers for the decoders, each [B, D]."""
     states, layers = model.states(embeds, mask, position_ids, cache)
-    return states[:, -1], model.fuse([layer[:, -1] for layer in layers])
+    return states[:, -1], [layer[:, -1] for layer in layers]
 
 
 def _together(model: PerceptionModel, words: Sequence[Words]) -> Words | None:

@@ -13,6 +13,14 @@ from perceptiongpt.model.interactive import Asker, AskSettings
 POINTING = ("encoder", "decoder", "fusion", "vis_row")
 
 
+def drop_regions(model: Any) -> None:
+    """Take off what reads and writes `<vis>`: of a model that spells its regions, or points at nothing."""
+    for name in POINTING:
+        if hasattr(model, name):
+            delattr(model, name)
+    model.filler = model.state_fusion = None
+
+
 def attach_asker(model: Any, settings: AskSettings) -> None:
     """Put a fresh interactive network on a model. Raises ValueError where one is there or the host cannot have it."""
     held = model.backbone
@@ -38,10 +46,8 @@ def detach_pointing(model: Any) -> None:
     if model.settings.ask is None:
         raise ValueError("this model only points, so nothing would be left; detach the whole of it (adapt.detach)")
     model.settings = replace(model.settings, points=False, lora_targets="none")
-    for name in POINTING:
-        if hasattr(model, name):
-            delattr(model, name)
-    model.place = model.cells = model.filler = model.state_fusion = model.phrase_reader = None
+    drop_regions(model)
+    model.place = model.cells = model.locations = model.location_heads = None
     if model.lora is not None:
         model.lora.unload()
         model.lora = None

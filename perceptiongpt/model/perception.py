@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perceptiongpt.core.batch import Batch, Output, Regions
+from perceptiongpt.core.batch import ANSWER_FORMATS, Batch, Output, Regions
 from perceptiongpt.core.slots import Words, before, places, read, window, write
 from perceptiongpt.model.adapt import attach_lora
 from perceptiongpt.model.backbone import Backbone, Beside, Look
 from perceptiongpt.model.fusion import LayerFusion
 from perceptiongpt.model.interactive import Asker
-from perceptiongpt.model.parts import attach_asker, detach_pointing
+from perceptiongpt.model.parts import attach_asker, detach_pointing, drop_regions
 from perceptiongpt.model.requests import listen
 from perceptiongpt.model.settings import Settings
 from perceptiongpt.tasks.positions import fourier, grid_xy
@@ -45,15 +45,14 @@ class Seen:
     sources_hw: tuple[int, int] = (0, 0)
     deep: tuple[tuple[Tensor, ...], ...] = ()  # of each picture, what hosts with a deep stack add at its tokens
 
-    def pick(self, rows: Sequence[int]) -> Seen:
-        """The pictures at `rows`, in that order; the same picture may be picked for several questions."""
+    def read(self, rows: Sequence[int]) -> Seen:
+        """What the language model reads of the pictures at `rows`, in that order, each as often as it is named."""
+        if not rows:
+            return Seen((), None)
         chosen = torch.as_tensor(rows, dtype=torch.long, device=self.tokens[0].device)
-        prepared = None if self.prepared is None else self.prepared.pick(chosen)
-        cells = None if self.cells is None else self.cells[chosen]
-        sources = None if self.sources is None else self.sources[chosen]
         grids = {k: v[chosen] for k, v in self.grids.items()}
         deep = tuple(self.deep[i] for i in rows) if self.deep else ()
-        return Seen(tuple(self.tokens[i] for i in rows), prepared, cells, grids, sources, self.sources_hw, deep)
+        return Seen(tuple(self.tokens[i] for i in rows), None, grids=grids, deep=deep)
 
 
 class PerceptionModel(nn.Module):
@@ -90,13 +89,21 @@ class PerceptionModel(nn.Module):
         top = backbone.native_layer  # hidden states are counted from the embeddings: layer i makes state i + 1
         seen = range(max(0, top - settings.lora_vision_layers), top)
         self.lora = attach_lora(backbone.host, settings.lora_targets, settings.lora_rank, settings.lora_alpha, seen)
+        self.merged = False  # whether the adapters are folded into the host's weights (adapt.merge)
         self.call_counter: Callable[[int], None] | None = None  # told the tokens of every language-model call
-        self.ask_id, self.reply_id = self.vis_id + 1, self.vis_id + 2
+        self.ask_id, self.reply_id, self.location_id = self.vis_id + 1, self.vis_id + 2, self.vis_id + 3
+        count = ANSWER_FORMATS[settings.answer_format]
+        drawn = torch.randn(count, width) * backbone.row_norm / width**0.5
+        self.locations = nn.Parameter(drawn) if count else None  # rows of location tokens: inputs, and outputs if tied
+        tied = backbone.host.get_output_embeddings().weight is backbone.host.get_input_embeddings().weight
+        self.location_heads = nn.Parameter(drawn.clone()) if count and not tied else None
         self.asker: Asker | None = None
         if settings.ask is not None:
             attach_asker(self, settings.ask)
         if not settings.points:
             detach_pointing(self)
+        elif not settings.decodes:
+            drop_regions(self)
 
     # -- the forward pass ----------------------------------------------------------------------------------------
 
@@ -162,7 +169,7 @@ class PerceptionModel(nn.Module):
         tokens, prepared, sources, sources_hw = look.tokens, None, None, (0, 0)
         if self.cells is not None:
             look = replace(look, cells=self.cells(look.cells.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
-        if self.settings.points:
+        if self.settings.decodes:
             prepared = self.decoder.prepare(self.fusion(look.layers).permute(0, 3, 1, 2), look.cells)
         if self.place is not None and not self.backbone.static_tokens:
             place = self.place(fourier(grid_xy(*self.backbone.cells_hw, look.cells.device), PLACE_BANDS))  # [I, D]
@@ -173,9 +180,11 @@ class PerceptionModel(nn.Module):
 
     def encode(self, batch: Batch) -> Tensor:
         """The regions of a batch as vectors [N, D]."""
-        if not self.settings.points:
+        if not self.settings.decodes:
             if len(batch.boxes):
-                raise ValueError(f"{len(batch.boxes)} regions came to a plug-in that only asks; give it words alone")
+                raise ValueError(
+                    f"{len(batch.boxes)} regions came to a plug-in that only asks or spells; give words alone"
+                )
             return batch.boxes.new_zeros(0, self.backbone.width)
         with torch.autocast(batch.boxes.device.type, enabled=False):
             return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown)
@@ -193,9 +202,17 @@ class PerceptionModel(nn.Module):
 
     def embed(self, input_ids: Tensor, seen: Seen) -> Tensor:
         """Input embeddings [B, T, D] with the pictures' tokens in their places; `<vis>` places still to be written."""
-        embeds = self.backbone.embed(input_ids)
+        embeds = self.embed_words(input_ids)
         slot = places(input_ids, self.backbone.image_token_id)
         return write(embeds, slot, torch.cat(seen.tokens) if seen.tokens else embeds.new_zeros(0, embeds.shape[-1]))
+
+    def embed_words(self, input_ids: Tensor) -> Tensor:
+        """Input embeddings [B, T, D] of the host's words and of location tokens."""
+        embeds = self.backbone.embed(input_ids)
+        if self.locations is None:
+            return embeds
+        slot = input_ids >= self.location_id
+        return write(embeds, slot, self.locations[input_ids[slot] - self.location_id])
 
     def states(
         self,
@@ -217,12 +234,15 @@ class PerceptionModel(nn.Module):
         return layers[0] if self.state_fusion is None else self.state_fusion(layers)
 
     def head(self, states: Tensor) -> Tensor:
-        """Logits [..., V + new]: the host's own, `<vis>`, and `<ask>` where the model may say it."""
+        """Logits [..., V + new]: the host's, `<vis>`, `<ask>` where the model may say it, location tokens if any."""
         float_states = states.float()
         never = float_states.new_full((*states.shape[:-1], 1), float("-inf"))
-        new = [float_states @ self.vis_row.T if self.settings.points else never]
+        new = [float_states @ self.vis_row.T if self.settings.decodes else never]
         if self.asker is not None and self.asker.row is not None:
             new.append(float_states @ self.asker.row.T)
+        if self.locations is not None:
+            rows = self.locations if self.location_heads is None else self.location_heads
+            new += [never] * (self.location_id - self.vis_id - len(new)) + [float_states @ rows.T]
         return torch.cat([self.backbone.head(states).float(), *new], dim=-1)
 
     def decode(self, states: Tensor, seen: Seen, picture: Tensor, words: Words | None = None) -> Regions:
@@ -251,8 +271,11 @@ class PerceptionModel(nn.Module):
         settings = self.settings.ask
         asks = settings is not None and settings.arm != "static"
         request = (self.ask_id, *[self.reply_id] * settings.replies) if settings is not None and asks else ()
-        ids = {"vis_id": self.vis_id, "image_token_id": self.backbone.image_token_id}
+        ids: dict[str, Any] = {"vis_id": self.vis_id, "image_token_id": self.backbone.image_token_id}
         forced = settings is None or settings.forced
+        if not self.settings.decodes:
+            spelled = {"answer_format": self.settings.answer_format}
+            ids |= spelled | ({"location_id": self.location_id} if self.locations is not None else {})
         return {**ids, "vis_tokens": self.settings.vis_tokens, "request": request, "forced": forced}
 
 

@@ -1,12 +1,13 @@
-"""What a plug-in is built of; checked before anything is allocated, since it comes from files as well.
+"""What a plug-in is built of, checked before anything is allocated: settings come from files.
 
-Knows names and limits alone. Widths that belong to the host are never settings.
+Knows which parts there are and their sizes. Knows no host and makes nothing (perception.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perceptiongpt.core.batch import ANSWER_FORMATS
 from perceptiongpt.model.interactive import AskSettings
 
 _LIMITS = {
@@ -34,6 +35,7 @@ class Settings:
     lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
     lora_vision_layers: int = 0  # so many of the vision tower's layers, the last that the host reads, are adapted, too
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
+    answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS
     points: bool = True  # False: a plug-in that only asks; <vis> is neither said nor read
     tower: str = ""  # a vision model that the decoders look through, where the host's image tokens form no grid
     ask: AskSettings | None = None  # the interactive network (LMEye); None: the model does not ask
@@ -59,5 +61,12 @@ class Settings:
             object.__setattr__(self, "ask", AskSettings(**self.ask))
         if not isinstance(self.points, bool) or not (self.points or self.ask):
             raise ValueError(f"points is {self.points!r} and ask {self.ask!r}; wanted a plug-in that does one of them")
+        if self.answer_format not in ANSWER_FORMATS:
+            raise ValueError(f"answer_format is {self.answer_format!r}; wanted one of {', '.join(ANSWER_FORMATS)}")
         if self.lora_targets not in ("attention", "all", "none"):
             raise ValueError(f"lora_targets is {self.lora_targets!r}; wanted 'attention', 'all' or 'none'")
+
+    @property
+    def decodes(self) -> bool:
+        """Whether regions are read from states at `<vis>`; they are spelled, or there are none, otherwise."""
+        return self.points and self.answer_format == "vis"

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from perceptiongpt.tasks.point import matches
 from perceptiongpt.tasks.positions import fourier, grid_xy
 
 MASK_SIDE = 64  # what the encoder looks at; a mask is area-averaged to it
@@ -107,11 +108,6 @@ class PreparedMap:
     hw: tuple[int, int]
     valid: Tensor | None  # bool [B, h * w]; None when every cell is picture
 
-    def pick(self, rows: Tensor) -> PreparedMap:
-        """The pictures at `rows` (long [R])."""
-        valid = None if self.valid is None else self.valid[rows]
-        return PreparedMap(self.keys[rows], self.places, self.fine[rows], self.hw, valid)
-
 
 class MaskDecoder(nn.Module):
     """Tokens of N regions against prepared pictures -> updated tokens, mask logits, logits of place."""
@@ -161,6 +157,6 @@ class MaskDecoder(nn.Module):
         where = torch.einsum("nc,nkc->nk", self.hyper_where(speaker), keys).unflatten(-1, (h, w)) * scale
         coarse = torch.einsum("nc,nkc->nk", self.hyper_coarse(speaker), keys).unflatten(-1, (h, w))
         coarse = F.interpolate(coarse.unsqueeze(1), scale_factor=4, mode="bilinear", align_corners=False).squeeze(1)
-        fine = prepared.fine[owner]
-        logits = torch.einsum("nc,nchw->nhw", self.hyper_fine(speaker), fine)
+        fine = prepared.fine.flatten(2).transpose(1, 2)
+        logits = matches(self.hyper_fine(speaker), fine, owner).unflatten(-1, prepared.fine.shape[-2:])
         return tokens, (coarse + logits) * scale + self.bias(speaker).unsqueeze(-1), where

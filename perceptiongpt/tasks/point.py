@@ -50,11 +50,11 @@ class StatePointer(nn.Module):
         """The language model's own cells [B, I, D] -> unit keys [B, I, H], once a picture."""
         return F.normalize(self.key(cells), dim=-1)
 
-    def forward(self, states: Tensor, keys: Tensor) -> Tensor:
-        """states [N, D], keys [N, I, H]."""
+    def forward(self, states: Tensor, keys: Tensor, owner: Tensor) -> Tensor:
+        """states [N, D], keys [B, I, H], the picture of each state (long [N])."""
         states = self.norm(states)
         query = F.normalize(self.direct(states) + self.further(states), dim=-1)  # [N, H]
-        return torch.einsum("nh,nih->ni", query, keys) * self.sharpness.exp()
+        return matches(query, keys, owner) * self.sharpness.exp()
 
 
 class WordPointer(nn.Module):
@@ -72,9 +72,23 @@ class WordPointer(nn.Module):
         """The language model's own cells [B, I, D] -> unit keys [B, I, D], once a picture."""
         return F.normalize(cells, dim=-1)
 
-    def forward(self, phrases: Tensor, keys: Tensor) -> Tensor:
-        """phrases [N, D], keys [N, I, D]."""
-        return torch.einsum("nd,nid->ni", F.normalize(phrases, dim=-1), keys) * self.sharpness.exp()
+    def forward(self, phrases: Tensor, keys: Tensor, owner: Tensor) -> Tensor:
+        """phrases [N, D], keys [B, I, D], the picture of each phrase (long [N])."""
+        return matches(F.normalize(phrases, dim=-1), keys, owner) * self.sharpness.exp()
+
+
+def matches(queries: Tensor, keys: Tensor, owner: Tensor) -> Tensor:
+    """Dot products [N, I] of queries [N, C] with the cells of their own pictures, keys [B, I, C], owner long [N].
+
+    A picture's cells are never copied for its regions: each picture is multiplied with all of its queries.
+    """
+    count = len(keys)
+    if count == 1:
+        return queries @ keys[0].T
+    order = owner.argsort(stable=True)
+    several = torch.bincount(owner, minlength=count).tolist()
+    parts = [q @ k.T for q, k in zip(queries[order].split(several), keys, strict=True)]
+    return torch.cat(parts)[order.argsort()]
 
 
 def best_xy(logits: Tensor, height: int, width: int) -> Tensor:

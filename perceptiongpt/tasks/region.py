@@ -50,10 +50,6 @@ class PreparedPicture:
     keys: Tensor  # [B, I, H] unit keys of the language model's cells
     cells_hw: tuple[int, int]
 
-    def pick(self, rows: Tensor) -> PreparedPicture:
-        """The pictures at `rows` (long [R]); a picture may be picked several times."""
-        return PreparedPicture(self.map.pick(rows), self.keys[rows], self.cells_hw)
-
 
 class RegionDecoder(nn.Module):
     """States [N, K, D] and prepared pictures -> Regions: the same states feed point, box, mask and score.
@@ -87,17 +83,17 @@ class RegionDecoder(nn.Module):
 
         Without words a decoder that reads them has the state alone, which then points nowhere by itself.
         """
-        states, keys = states.float(), prepared.keys[owner]
+        states, keys = states.float(), prepared.keys
         tokens = self.state(states)  # [N, K, C]
         begin = tokens[:, :1]  # each task starts from the state, and from the phrase
         there = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         if self.reader is None or self.phrase is None:
-            points = self.pointer(states.mean(1), keys)  # [N, I]
+            points = self.pointer(states.mean(1), keys, owner)  # [N, I]
         elif words is None:
-            points = states.new_zeros(keys.shape[:2])
+            points = states.new_zeros(len(states), keys.shape[1])
         else:
             heard, phrase = self.reader(words)
-            points = self.pointer(phrase, keys)
+            points = self.pointer(phrase, keys, owner)
             tokens, there = torch.cat([tokens, heard], dim=1), torch.cat([there, words.there], dim=1)
             begin = begin + self.phrase(phrase).unsqueeze(1)
         heat = points.softmax(-1)

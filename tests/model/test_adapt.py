@@ -16,6 +16,7 @@ from perceptiongpt.model.adapt import (
     host_module,
     is_vision,
     lora_names,
+    merge,
     plain_attention,
     trainable_report,
 )
@@ -218,3 +219,21 @@ def test_plain_attention_is_the_fused_one_up_to_rounding_and_is_given_back(
         assert torch.allclose(model(given).logits, fused, atol=1e-5)
     assert model.host.config.get_text_config()._attn_implementation == "sdpa"
     assert torch.equal(model(given).logits, fused)
+
+
+def test_a_merged_adapter_answers_as_beside_its_host_and_comes_off_again(
+    family: str, equipped: Make, stir: Make, sample: Make, batch: Make
+) -> None:
+    model = stir(equipped(family, lora_targets="all"))
+    fed = batch(model, [sample(said=["box"])])
+    with torch.no_grad():
+        bare = {n: p.clone() for n, p in model.host.named_parameters() if ".lora_" not in n}
+        before = model(fed)
+        merge(model)
+        after = model(fed)
+    assert any(not torch.equal(p, bare[n]) for n, p in model.host.named_parameters() if n in bare)
+    assert torch.allclose(before.logits, after.logits, atol=1e-4)
+    assert torch.allclose(before.regions.boxes, after.regions.boxes, atol=1e-5)
+    host = detach(model)
+    names = {n.replace(".base_layer", ""): p for n, p in bare.items()}
+    assert all(torch.allclose(p, names[n], atol=1e-6) for n, p in host.named_parameters())

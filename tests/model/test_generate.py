@@ -161,6 +161,73 @@ def test_one_look_serves_many_questions(equipped: Make, stir: Make, sample: Make
     assert [s.ids for s in ours] == [s.ids for s in theirs]
 
 
+@pytest.mark.parametrize("family", ["aya_vision", "llava", "qwen2_5_vl"])
+def test_what_rows_share_is_read_once_and_changes_no_answer(
+    family: str, equipped: Make, stir: Make, sample: Make, prompts: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = stir(equipped(family, lora_targets="all", read_window=3))
+    words = ("where is the", "what is the red circle in", "is a", "where is the green square", "what is")
+    batch = prompts(model, [sample(words=w, seed=i % 2, shown=["box"] * (i == 3)) for i, w in enumerate(words)])
+    look = model.see({k: v for k, v in prompts(model, [sample(), sample(seed=1)]).pixels.items()})
+    picture, calls = [0, 1, 0, 1, 0], list[int]()
+    model.call_counter = calls.append
+    for seed in range(50):
+        with torch.no_grad():
+            model.vis_row.copy_(torch.randn(model.vis_row.shape, generator=torch.Generator().manual_seed(seed)))
+        calls.clear()
+        ours = generate(model, batch, look, picture, max_new_tokens=8)
+        if sum(len(s.places) for s in ours) > 3:
+            break
+    read_once, rest = calls[:2]
+    places = model.backbone.image_places(model.backbone.canvas((40, 30)))
+    assert read_once > places > 0 and read_once + rest == batch.input_ids.shape[1]
+    monkeypatch.setattr("perceptiongpt.model.generate.shared", lambda *given: 0)
+    calls.clear()
+    theirs = generate(model, batch, look, picture, max_new_tokens=8)
+    assert calls[0] == batch.input_ids.shape[1]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.ids == b.ids and a.places == b.places
+        for field in FIELDS:
+            assert torch.allclose(getattr(a.regions, field), getattr(b.regions, field), atol=1e-4), field
+
+
+def test_nothing_is_shared_where_nothing_is_alike(equipped: Make, sample: Make, prompts: Make) -> None:
+    from perceptiongpt.model.prefix import shared
+
+    model = equipped()
+    two = prompts(model, [sample(), sample(words="is a")])
+    assert shared(model, two, [0, 0]) > 0
+    assert shared(model, two, [0, 1]) == 0  # each reads a picture of its own
+    other = replace(two, input_ids=two.input_ids.flip(0) * 0 + torch.arange(2)[:, None])
+    assert shared(model, other, [0, 0]) == 0
+    mixed = prompts(model, [sample(), sample(words="is a"), sample(seed=-1)])
+    assert shared(model, mixed, [0, 0, -1]) == 0
+    windowed = equipped("bakllava")
+    assert shared(windowed, prompts(windowed, [sample(), sample()]), [0, 0]) == 0
+
+
+def test_the_memory_with_room_holds_what_the_librarys_own_holds() -> None:
+    from transformers.cache_utils import DynamicLayer
+
+    from perceptiongpt.model.cache import ROOM, RoomyLayer
+
+    ours, theirs = RoomyLayer(), DynamicLayer()
+    drawn = torch.Generator().manual_seed(0)
+    for new, keep in ((5, None), (1, None), (3, [2, 0]), (1, None), (ROOM, [1, 1, 0]), (1, None), (2 * ROOM, None)):
+        rows = 3 if not theirs.is_initialized else len(theirs.keys)
+        k, v = torch.randn(2, rows, 2, new, 4, generator=drawn).unbind(0)
+        with torch.no_grad():
+            found, wanted = ours.update(k, v), theirs.update(k, v)
+        assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+        assert ours.get_seq_length() == theirs.get_seq_length()
+        for layer in (ours, theirs) if keep else ():
+            layer.batch_select_indices(torch.tensor(keep))
+    at = ours.keys.data_ptr()
+    with torch.no_grad():
+        ours.update(*torch.randn(2, len(ours.keys), 2, 1, 4).unbind(0))
+    assert ours.keys.data_ptr() == at  # a step copies nothing
+
+
 @pytest.mark.parametrize("k", [1, 2])
 def test_a_region_costs_no_call_of_the_language_model(
     family: str, k: int, equipped: Make, stir: Make, sample: Make, prompts: Make
@@ -174,7 +241,8 @@ def test_a_region_costs_no_call_of_the_language_model(
     for most in (32, 0):
         calls.clear()
         (said,) = answer(model, prompt, max_regions=most)
-        assert calls == [prompt.input_ids.shape[1]] + [1] * len(said.ids)  # the prompt, and one a token
+        steps = min(len(said.ids), 9)  # after the last token that may be said there is nothing to find out
+        assert calls == [prompt.input_ids.shape[1]] + [1] * steps
         regions.append(len(said.places))
     assert regions[0] > 0 and regions[1] == 0
 

@@ -181,7 +181,8 @@ def test_a_forced_request_costs_one_chunk_and_a_region_costs_none(family: str, p
         calls.clear()
         (said,) = asked(model, prompt)
         length = prompt.input_ids.shape[1]
-        assert calls == [length - 3, 3] + [1] * len(said.ids)  # up to <ask>, the replies, one a token
+        steps = min(len(said.ids), 7)  # after the last token that may be said there is nothing to find out
+        assert calls == [length - 3, 3] + [1] * steps  # up to <ask>, the replies, one a token
         regions += len(said.places)
     assert regions > 0
 
@@ -223,7 +224,8 @@ def test_the_model_may_ask_in_mid_answer_and_forward_on_its_answer_says_the_same
     asks = said.ids.count(model.ask_id)
     assert again.ids == said.ids
     assert len(said.looked) == asks <= 3
-    assert len(calls) == 1 + asks + (len(said.ids) - 3 * asks)  # the prompt, a chunk a request, one a token
+    steps = min(len(said.ids) - 3 * asks, 7)  # one a token but for the last that may be said
+    assert len(calls) == 1 + asks + steps  # the prompt, a chunk a request
     ids = torch.cat([prompt.input_ids, torch.tensor([said.ids])], 1)
     given = replace(prompt, input_ids=ids, attention_mask=torch.ones_like(ids))
     with torch.no_grad():

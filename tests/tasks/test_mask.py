@@ -47,17 +47,6 @@ def test_a_region_sees_its_own_picture_only() -> None:
     assert torch.allclose(both[:1], alone, atol=1e-5)
 
 
-def test_picked_pictures_are_the_pictures() -> None:
-    decoder = made()
-    prepared = decoder.prepare(torch.randn(3, 12, 4, 4), torch.randn(3, 20, 2, 2), torch.rand(3, 16) > 0.2)
-    picked = prepared.pick(torch.tensor([2, 2, 0]))
-    tokens, heat = torch.randn(1, 3, 32), torch.rand(1, 16)
-    for row, picture in enumerate([2, 2, 0]):
-        a = decoder(tokens, picked, torch.tensor([row]), heat)[1]
-        b = decoder(tokens, prepared, torch.tensor([picture]), heat)[1]
-        assert torch.equal(a, b)
-
-
 def test_cells_that_are_no_picture_are_not_looked_at() -> None:
     decoder = made()
     features, cells = torch.randn(1, 12, 4, 4), torch.randn(1, 20, 2, 2)

@@ -71,7 +71,7 @@ def test_regions_are_decoded_each_by_itself() -> None:
     decoder, features, cells = decoder_and_pictures()
     states, prepared = torch.randn(3, 2, 20), decoder.prepare(features, cells)
     together = decoder(states, prepared, torch.tensor([1, 0, 1]))
-    alone = decoder(states[1:2], prepared.pick(torch.tensor([0])), torch.tensor([0]))
+    alone = decoder(states[1:2], prepared, torch.tensor([0]))
     for field in ("boxes", "masks", "points", "scores"):
         assert torch.allclose(getattr(together, field)[1:2], getattr(alone, field), atol=1e-5)
 
