@@ -19,7 +19,6 @@ from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data import phrases
 from perceptiongpt.data.collate import assemble, pad_id
-from perceptiongpt.data.formats import regions_of
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Picture, Turn
@@ -30,6 +29,7 @@ from perceptiongpt.model.adapt import merge
 from perceptiongpt.model.generate import Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.perception import Seen as Encoded
+from perceptiongpt.spelled import read_answer
 from perceptiongpt.tasks.point import best_xy
 
 PACKAGED = Path(__file__).parent / "weights"
@@ -219,7 +219,7 @@ class SeenAll:
     def told(self, said: Spoken, request: Request, canvas: Canvas) -> Answer:
         """What was said, about the picture on this canvas and in its pixels."""
         if self.eye.renderer.answer_format != "vis":
-            return self._read(said, request, canvas)
+            return read_answer(self.eye.renderer, said, request, canvas, self.eye.name)
         text, spans = self._text(said)
         regions = said.regions
         boxes = canvas.boxes_out(regions.boxes.cpu()).tolist()
@@ -241,24 +241,6 @@ class SeenAll:
         hw = self.encoded.sources_hw
         looked = tuple(canvas.heat_out(look.unflatten(0, hw)) for look in said.looked)
         return Answer(text, found, canvas.size_wh, dict(said.timings), self.eye.name, looked)
-
-    def _read(self, said: Spoken, request: Request, canvas: Canvas) -> Answer:
-        """An answer whose regions are spelled in words or location tokens."""
-        renderer = self.eye.renderer
-        read = renderer.read(said.ids)
-        spans = name_spans(read.text, [f.place for f in read.found])
-        found = tuple(
-            Region(
-                box=r.box if request.box else None,
-                mask=r.mask if request.mask else None,
-                point=r.point if request.point else None,
-                label=request.label if span is None else read.text[slice(*span)],
-                span=span,
-            )
-            for r, span in zip(regions_of(read, renderer.answer_format, canvas), spans, strict=True)
-        )
-        timings = dict(said.timings)
-        return Answer(read.text, found, canvas.size_wh, timings, self.eye.name, readable=read.readable)
 
     def _text(self, said: Spoken) -> tuple[str, list[tuple[int, int] | None]]:
         """The answer's words, and the range of them that names each region."""
