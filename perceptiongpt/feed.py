@@ -103,8 +103,11 @@ class Batches(torch.utils.data.Dataset):
             return str(error)  # an exception would come out of a worker process with its trace for a message
         found, made, own = zip(*rows, strict=True)
         names = () if self.world == 1 else tuple(n for s in chosen for n in _names(s))
-        pictured = [(s, canvas) for s, (_, canvas, _) in zip(found, made, strict=True) if canvas is not None]
-        named = [named_masks(named_regions(s), canvas) if self.naming else [] for s, canvas in pictured]
+        named = [
+            named_masks([r for r in named_regions(s) if r.picture == i], canvas) if self.naming else []
+            for s, (_, canvases, _) in zip(found, made, strict=True)
+            for i, canvas in enumerate(canvases)
+        ]
         ids = tuple(s.called for s in found)
         batch = together(made, self.renderer, self.eye, own)
         return Fed(_light(batch) if torch.utils.data.get_worker_info() else batch, named, names, ids, tuple(bad))
