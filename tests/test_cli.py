@@ -215,7 +215,7 @@ def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
 def test_the_lazy_names_are_the_real_ones() -> None:
     import perceptiongpt
     from perceptiongpt.core.answer import Answer
-    from perceptiongpt.model.perception import equip
+    from perceptiongpt.hosts import equip
     from perceptiongpt.predict import load
 
     assert (perceptiongpt.Answer, perceptiongpt.equip, perceptiongpt.load) == (Answer, equip, load)

@@ -207,9 +207,9 @@ IMPORTED_AS = {"PIL": "pillow", "yaml": "pyyaml", "faster_coco_eval": "faster-co
 UNSEEN = {"jinja2", "mypy", "ruff"}
 EXTRAS = PROJECT["optional-dependencies"]
 WHERE = {  # folder -> what may be imported there, beside what is always installed
-    "perceptiongpt": ("fetch", "hub", "supervision", "train", "wandb"),
+    "perceptiongpt": ("eval", "fetch", "hub", "supervision", "train", "wandb"),
     "tests": ("fetch", "dev"),
-    "benchmarks": ("fetch", "dev"),
+    "benchmarks": ("fetch", "dev", "train"),
     "tools": ("fetch", "objects"),
 }
 
@@ -220,7 +220,9 @@ def declared(requirements: list[str]) -> set[str]:
 
 def used(folder: str) -> set[str]:
     """The packages that a folder's files import."""
-    scripts = {f.stem for place in ("tools", "tests") for f in (ROOT / place).rglob("*.py")}  # they import neighbours
+    scripts = {
+        f.stem for place in ("tools", "tests", "benchmarks") for f in (ROOT / place).rglob("*.py")
+    }  # they import neighbours
     names = set()
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -228,6 +230,7 @@ def used(folder: str) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.split(".")[0])
+    scripts |= {f.name for f in (ROOT / "tests").iterdir() if f.is_dir()}
     names -= set(sys.stdlib_module_names) | {"perceptiongpt"} | scripts
     return {IMPORTED_AS.get(name, name) for name in names}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from perceptiongpt.core.batch import Batch, Output, Regions
-from perceptiongpt.core.objective import Truth, painted, parts, regions, score, text
+from perceptiongpt.core.objective import Truth, counts, painted, parts, regions, score, text
 
 NAMES = {"text", "box_l1", "box_giou", "mask_bce", "mask_dice", "cell", "score", "cycle"}
 
@@ -20,6 +20,8 @@ def a_batch(has_box: list[bool], has_mask: list[bool], asked: list[bool] | None 
     masks = (torch.rand(n, 16, 16, generator=drawn) > 0.6).float()
     return Batch(
         input_ids=torch.zeros(1, 4, dtype=torch.long),
+        pictures=torch.ones(1, dtype=torch.long),
+        picture=torch.zeros(n, dtype=torch.long),
         attention_mask=torch.ones(1, 4, dtype=torch.long),
         labels=torch.full((1, 4), -100),
         pixels={},
@@ -130,7 +132,11 @@ def test_the_truth_costs_nothing_but_what_the_score_did_not_foresee() -> None:
 
 def test_the_score_is_taught_the_iou_that_the_region_really_has() -> None:
     truth = Truth(
-        torch.tensor([[0.5, 0.5, 0.4, 0.4]]), torch.zeros(1, 8, 8), torch.tensor([True]), torch.tensor([False])
+        torch.tensor([[0.5, 0.5, 0.4, 0.4]]),
+        torch.zeros(1, 8, 8),
+        torch.tensor([True]),
+        torch.tensor([False]),
+        torch.tensor([False]),
     )
     half = torch.tensor([[0.5, 0.4, 0.4, 0.2]])  # the upper half: IoU 0.5
     for logit in (-1.0, 0.0, 2.0):
@@ -143,3 +149,13 @@ def test_the_score_is_taught_the_iou_that_the_region_really_has() -> None:
 def test_a_box_is_painted_where_it_lies() -> None:
     made = painted(torch.tensor([[0.25, 0.5, 0.5, 1.0]]), 4)
     assert torch.equal(made[0], torch.tensor([[1.0, 1.0, 0.0, 0.0]] * 4))
+
+
+def test_what_is_nowhere_is_judged_by_its_score_alone_and_that_falls() -> None:
+    fed = replace(a_batch([False], [False]), shown=torch.zeros(1, 3, dtype=torch.bool))
+    found = said(1)
+    out = Output(torch.zeros(0, 8), torch.zeros(0, dtype=torch.long), found, None, None)
+    given = parts(out, fed)
+    assert given["score"].item() == pytest.approx(math.log1p(math.exp(found.scores.item())), rel=1e-4)
+    assert {k for k, v in given.items() if v.item()} == {"score"}
+    assert counts(fed)["scored"] == 1 and counts(fed)["regions"] == 0
