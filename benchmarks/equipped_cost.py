@@ -78,7 +78,8 @@ def measure(host: str, tokens: int, rounds: int, threads: int) -> dict[str, Any]
 
         def unused() -> Any:
             with disabled(model) as held:
-                return held.generate(**given, **how)
+                bare: Any = held
+                return bare.generate(**given, **how)
 
         said.append(unused())
         figures = pairs(lambda: bare.generate(**given, **how), unused, rounds)

@@ -55,7 +55,7 @@ class Plan:
     rate: float
 
 
-def samples_of(plan: Plan, part: str) -> list[Any]:
+def samples_of(plan: Plan, part: Any) -> list[Any]:
     """Pictures with their questions, or with captions: the same for every arm and seed."""
     from perceptiongpt.data.objects import ObjectLibrary
     from perceptiongpt.data.scene_questions import QuestionStream
@@ -178,7 +178,7 @@ def equipped(plan: Plan, held: Any, arm: str, reads: str, seed: int, static: Any
         "arm": arm,
         "reads": reads,
     }
-    model = equip(*held, seed=seed, points=False, lora_targets="none", ask=ask)
+    model: Any = equip(*held, seed=seed, points=False, lora_targets="none", ask=ask)
     if static is not None:
         model.asker.static.load_state_dict(static)
         if getattr(model.asker, "fusion", None) is not None:  # what is kept of the tower is the mean that was learnt

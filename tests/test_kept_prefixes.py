@@ -52,7 +52,12 @@ def test_the_loss_of_kept_rows_is_that_of_whole_rows(kept_and_model: tuple[Any, 
 def test_kept_rows_are_answered_as_the_predictor_answers(kept_and_model: tuple[Any, Any, list[Sample]]) -> None:
     kept, model, samples = kept_and_model
     said, looked = kept.answers(model, kept.rows, most=4)
-    found = [a for s in samples for q in s.turns[::2] for a in Eye(model).look([s.image]).ask(q.text, max_new_tokens=4)]
+    found = [
+        a
+        for s in samples
+        for q in s.turns[::2]
+        for a in Eye(model).look(list(s.pictures)).ask(q.text, max_new_tokens=4)
+    ]
     assert said == [a.text for a in found]
     assert len(looked) == 3 and all(float(one.sum()) == pytest.approx(1.0) for one in looked)
 

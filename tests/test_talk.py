@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -46,7 +48,7 @@ def test_a_talk_goes_on_over_turns_and_pictures(family: str) -> None:
 
 
 def test_a_region_of_turn_one_is_felt_in_turn_two() -> None:
-    told = []
+    told: list[Any] = []
     for box in ((1, 1, 8, 8), (20, 10, 39, 29)):
         talk = Talk(talkative("aya_vision"))
         talk.say("where is the red", noise((40, 30), 0), max_new_tokens=4)

@@ -98,10 +98,10 @@ def _told(kit: Kit) -> tuple[PerceptionModel, Any, Any, torch.Tensor]:
     for seed in range(100):
         with torch.no_grad():
             model.vis_row.copy_(torch.randn(model.vis_row.shape, generator=torch.Generator().manual_seed(seed)))
-        model.head = listening
+        setattr(model, "head", listening)  # noqa: B010
         heard.clear()
         (said,) = generate(model, prompt, seen, [0], max_new_tokens=8)
-        model.head = head
+        setattr(model, "head", head)  # noqa: B010
         if said.places and said.places[0] < len(said.ids) - 1 and len(set(said.ids)) > 1:  # and goes on after it
             return model, prompt, said, torch.cat(heard[: len(said.ids)])
     raise AssertionError("no drawn row makes the host say regions")
