@@ -81,7 +81,7 @@ def test_an_answer_in_every_format_is_read_by_the_predictor(
     eye, photo, true = Eye(model), picture(), region("box+mask")
     canvas = model.backbone.canvas(photo.size)
     turns = (Turn("user", phrases.ask_region("the red")), Turn("assistant", "the red {0} in", (true,)))
-    rendered = eye.renderer.training(Sample(photo, turns), model.backbone.image_places(canvas), canvas)
+    rendered = eye.renderer.training(Sample(photo, turns), model.backbone.spelled(canvas), (canvas,))
     taught = [i for i in rendered.labels if i != -100]
     end = model.backbone.processor.tokenizer.eos_token_id
     spoken(model, [i for i in taught if i != end], monkeypatch)
@@ -91,7 +91,7 @@ def test_an_answer_in_every_format_is_read_by_the_predictor(
     assert np.abs(np.subtract(answer[0].box, true.box)).max() < 0.1
     assert (answer[0].mask is not None) == (spelled == "polygon")
     assert answer[0].mask is None or (answer[0].mask == true.mask).mean() > 0.98
-    asked = eye.renderer.asking(turns[:1], model.backbone.image_places(canvas), canvas).ids
+    asked = eye.renderer.asking(turns[:1], model.backbone.spelled(canvas), (canvas,)).ids
     assert rendered.ids[: len(asked)] == asked
 
 
