@@ -34,6 +34,7 @@ from forced import saying
 OBJECTS = (1, 4, 8, 16)
 TOKENS = {"vis": 48, "numerals": 176, "integers": 128, "bins": 48, "polygon": 160}  # an answer's most, in `evaluate`
 Key = tuple[str, int, int]  # format, objects a picture, pictures
+RANK_16 = {"lora_rank": 16, "lora_alpha": 32}
 TOUCHED = ("decoder", "encoder", "fusion", "state_fusion", "place")  # heads; the rest: adapter and rows of tokens
 
 
@@ -47,12 +48,13 @@ class Arm:
     separate: bool = False  # the first of two states for the box, the second for the mask
 
 
-FORMATS = {
+FORMATS = {  # the adapter of `vis` has half the rank: what it costs is the ablation "vis, rank 16"
     "vis": Arm(),
     "vis-4": Arm({"vis_tokens": 4}),
-    **{name: Arm({"answer_format": name}) for name in ("numerals", "integers", "bins", "polygon")},
+    **{name: Arm({"answer_format": name, **RANK_16}) for name in ("numerals", "integers", "bins", "polygon")},
 }
 ABLATIONS = {
+    "vis, rank 16": Arm(RANK_16),
     "vis-2": Arm({"vis_tokens": 2}),
     "vis, one layer": Arm(one_layer=True),
     "vis, no cycle": Arm(weights={"cycle": 0.0}),
@@ -87,7 +89,7 @@ def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None) -> Any:
     host, processor = open_host(plan.host)
     if start is not None:
         host.get_submodule("model.multi_modal_projector").load_state_dict(start)
-    common = {"decoder_width": plan.width, "read_window": 12, "lora_rank": 16, "lora_alpha": 32}
+    common = {"decoder_width": plan.width, "read_window": 12, "lora_rank": 8, "lora_alpha": 16}
     spelled = arm.settings.get("answer_format", "vis") != "vis"
     model = equip(
         host, processor, seed=plan.seed, **{**common, "read_layers": "last" if spelled else "fused"} | arm.settings

@@ -134,9 +134,12 @@ class Kept:
             row.request = state
 
     def replies(self, model: Any, rows: Sequence[Row], seed: int | None = None) -> Tensor:
-        """What the network says to kept requests [N, K, D], the language model not asked."""
+        """What the network says to kept requests [N, K, D], the language model not asked; of (a) the static tokens."""
         pictures = sorted({r.picture for r in rows})
         which = torch.tensor([pictures.index(r.picture) for r in rows])
+        if model.asker.settings.arm == "static":
+            tokens = model.asker.static.tokens(self.maps[torch.tensor(pictures)].float())  # [P, D, s, s]
+            return tokens.flatten(2).transpose(1, 2)[which]
         if model.asker.settings.arm == "full":
             requests = torch.stack([r.request for r in rows if r.request is not None])
         else:  # nobody feels them

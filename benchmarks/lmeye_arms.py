@@ -3,9 +3,10 @@
 (a) static path only, (b) + constant replies, (c) the network with a learned constant for the request, (d) full, (e)
 full with requests shuffled among the batch at test time; the network reads the static tokens, as released, or the
 patches. As published, the static mapping first learns captions, once; then it is held in (b) to (e), and goes on
-learning in (a). Between, (b) to (e) learn `look_steps` without the language model: the mean reply is to be nearest to
-the answer's own embedding. Both from kept prefixes (kept_prefixes.py). What is done is kept in --out: say it again to
-go on. Knows no targets: whatever comes out is printed.
+learning in (a). Every arm has the same two stages of the same questions: `look_steps` without the language model, where
+the mean reply (of (a): the mean static token) is to be nearest to the answer's own embedding, and `steps` with it. (b)
+to (e) learn from kept prefixes (kept_prefixes.py). What is done is kept in --out: say it again to go on. Knows no
+targets: whatever comes out is printed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,6 @@ class Plan:
     align_steps: int
     look_steps: int
     steps: int
-    static_steps: int  # of (a), which has no other way to learn
     batch: int
     pool: int  # training samples, kept in memory
     n: int  # questions of the test
@@ -119,7 +119,7 @@ def learn(plan: Plan, held: Any, samples: list[Any], aim: str, seed: int, out: P
     from perceptiongpt.train import train
 
     model = equipped(plan, held, "static", "grid", seed, static)
-    steps = plan.align_steps if aim == "align" else plan.static_steps
+    steps = plan.align_steps if aim == "align" else plan.steps
     rates = Rates(heads=plan.rate, rows=3 * plan.rate)
     stage = Stage(aim=aim, steps=steps, batch=max(1, plan.batch // 4), warmup=max(1, min(50, steps // 10)), rates=rates)
     run = Run(
@@ -129,42 +129,52 @@ def learn(plan: Plan, held: Any, samples: list[Any], aim: str, seed: int, out: P
     return model
 
 
+def learn_alike(plan: Plan, model: Any, kept: Any, seed: int) -> float:
+    """Train what asks (of (a): the static mapping) without the language model; the loss of the last tenth."""
+    from perceptiongpt.model.adapt import choose_trainable
+
+    choose_trainable(model, "all")
+    asker = model.asker
+    asker.static.requires_grad_(False)
+    if asker.settings.arm == "static":
+        asker.static.map.requires_grad_(True)
+    else:
+        if asker.settings.arm == "full":
+            kept.ask(model)
+        asker.ask.requires_grad_(False)  # or the kept requests would no longer be its own
+    return _descend(plan, model, kept.batches(2 * plan.batch, seed), kept.likeness, plan.look_steps, "look")
+
+
 def learn_asking(plan: Plan, model: Any, kept: Any, seed: int) -> float:
-    """Train what asks on kept prefixes, without the language model and then with it; the loss of the last tenth."""
+    """Train what asks on kept prefixes, through the language model; the loss of the last tenth."""
+    from perceptiongpt.model.adapt import choose_trainable
+
+    choose_trainable(model, "all")
+    model.asker.static.requires_grad_(False)
+    return _descend(plan, model, kept.batches(plan.batch, seed), kept.loss, plan.steps, "ask")
+
+
+def _descend(plan: Plan, model: Any, batches: Iterator[Any], loss_of: Any, steps: int, name: str) -> float:
     import torch
 
     from perceptiongpt.config import Rates
-    from perceptiongpt.model.adapt import choose_trainable
     from perceptiongpt.rates import optimiser_of, schedule
 
-    last = 0.0
-    for name, steps, size, loss_of in (
-        ("look", plan.look_steps, 2 * plan.batch, kept.likeness),
-        ("ask", plan.steps, plan.batch, kept.loss),
-    ):
-        choose_trainable(model, "all")
-        model.asker.static.requires_grad_(False)
-        if name == "look":
-            if model.asker.settings.arm == "full":
-                kept.ask(model)
-            model.asker.ask.requires_grad_(False)  # or the kept requests would no longer be its own
-        optimiser = optimiser_of(model, Rates(heads=plan.rate, rows=3 * plan.rate), 0.01)
-        trained = [p for group in optimiser.param_groups for p in group["params"]]
-        batches = kept.batches(size, seed)
-        losses = []
-        for step in range(steps):
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * schedule(step, steps, max(1, min(50, steps // 10)))
-            loss = loss_of(model, next(batches), step)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            losses.append(float(loss.detach()))
-            if (step + 1) % 50 == 0:
-                note(f"{name} {step + 1}: loss {np.mean(losses[-50:]):.3f}")
-        last = float(np.mean(losses[-max(1, steps // 10) :]))
-    return last
+    optimiser = optimiser_of(model, Rates(heads=plan.rate, rows=3 * plan.rate), 0.01)
+    trained = [p for group in optimiser.param_groups for p in group["params"]]
+    losses = []
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * schedule(step, steps, max(1, min(50, steps // 10)))
+        loss = loss_of(model, next(batches), step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        losses.append(float(loss.detach()))
+        if (step + 1) % 50 == 0:
+            note(f"{name} {step + 1}: loss {np.mean(losses[-50:]):.3f}")
+    return float(np.mean(losses[-max(1, steps // 10) :]))
 
 
 def equipped(plan: Plan, held: Any, arm: str, reads: str, seed: int, static: Any) -> Any:
@@ -252,13 +262,14 @@ def experiment(plan: Plan, out: Path, similarity: Any, only: str) -> dict[str, A
                 if arm not in only:
                     continue
                 note(f"{name}, seed {seed}")
-                started, loss = time.monotonic(), 0.0
+                started = time.monotonic()
+                kept = kept or Kept(model, train)
+                model = equipped(plan, held, ARMS[arm], reading or "grid", seed, static)
+                loss = learn_alike(plan, model, kept, seed)
                 if arm == "a":
-                    work = fresh(out / f"work-{name}-{seed}")
-                    model = learn(plan, held, pieces(train, 4), "all", seed, work, static)
+                    learnt, work = model.asker.static.state_dict(), fresh(out / f"work-{name}-{seed}")
+                    model = learn(plan, held, pieces(train, 4), "all", seed, work, learnt)
                 else:
-                    kept = kept or Kept(model, train)
-                    model = equipped(plan, held, ARMS[arm], reading or "grid", seed, static)
                     loss = learn_asking(plan, model, kept, seed)
                 spent = time.monotonic() - started
                 ways = {arm: False, "e": True} if arm == "d" else {arm: False}
@@ -300,9 +311,8 @@ def table(results: dict[str, Any], plan: Plan) -> str:
     """Accuracy of each arm and reading with its interval, differences, and accuracies by kind, as Markdown."""
     count = results[READINGS[0]]["a"][0]["n"]
     lines = [
-        f"{Path(plan.data).name} questions, {count} held out, {plan.seeds} seeds. (b) to (e): {plan.look_steps} steps "
-        f"of {2 * plan.batch} without the host, {plan.steps} of {plan.batch} with it; (a): {plan.static_steps} of "
-        f"{plan.batch}. Network {plan.network}, {plan.static_tokens} static tokens, {plan.pool} questions to learn "
+        f"{Path(plan.data).name} questions, {count} held out, {plan.seeds} seeds; each arm {plan.look_steps} steps "
+        f"of {2 * plan.batch} without the host and {plan.steps} of {plan.batch} with it. Network {plan.network}, {plan.static_tokens} static tokens, {plan.pool} questions to learn "
         f"from, rate {plan.rate:g}. In brackets 95 % by bootstrap over seeds and questions.",
         "",
         "| arm | " + " | ".join(f"reads {r}" for r in READINGS) + " |",
@@ -360,11 +370,8 @@ def main(words: Sequence[str] | None = None) -> int:
     top.add_argument("--static-tokens", type=int, default=4, help="width of the static path (default: %(default)s)")
     top.add_argument("--width", type=int, default=256, help="of the network (default: %(default)s)")
     top.add_argument("--align-steps", type=int, default=300, help="caption steps before (default: %(default)s)")
-    top.add_argument(
-        "--look-steps", type=int, default=400, help="of (b) to (e) without the host (default: %(default)s)"
-    )
-    top.add_argument("--steps", type=int, default=100, help="of (b) to (e) with the host (default: %(default)s)")
-    top.add_argument("--static-steps", type=int, default=240, help="of (a) (default: %(default)s)")
+    top.add_argument("--look-steps", type=int, default=400, help="without the host (default: %(default)s)")
+    top.add_argument("--steps", type=int, default=100, help="with the host (default: %(default)s)")
     top.add_argument("--batch", type=int, default=32, help="questions a step (default: %(default)s)")
     top.add_argument("--pool", type=int, default=8000, help="training questions (default: %(default)s)")
     top.add_argument("--n", type=int, default=1000, help="held-out questions (default: %(default)s)")
@@ -379,7 +386,7 @@ def main(words: Sequence[str] | None = None) -> int:
     top.add_argument("--quick", action="store_true", help="a few steps, one seed: proof that it runs")
     told = top.parse_args(words)
     if told.quick:
-        told.align_steps, told.look_steps, told.steps, told.static_steps = 4, 6, 6, 6
+        told.align_steps, told.look_steps, told.steps = 4, 6, 6
         told.batch, told.pool, told.n, told.seeds = 4, 24, 24, 1
     names = (
         "host",
@@ -390,7 +397,6 @@ def main(words: Sequence[str] | None = None) -> int:
         "align_steps",
         "look_steps",
         "steps",
-        "static_steps",
         "batch",
         "pool",
         "n",

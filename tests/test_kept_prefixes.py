@@ -68,3 +68,22 @@ def test_replies_without_the_host_are_those_that_the_host_hears(kept_and_model: 
     with torch.no_grad():
         assert torch.allclose(kept.replies(model, kept.rows), kept.opened(model, kept.rows)[3], atol=1e-5)
         assert float(kept.likeness(model, kept.rows, 0)) > 0
+
+
+def test_the_static_arm_learns_from_the_tokens_that_the_host_reads(
+    kept_and_model: tuple[Any, Any, list[Sample]],
+) -> None:
+    kept, _, samples = kept_and_model
+    torch.manual_seed(0)
+    host = open_host("tiny:llava", device="cpu")
+    model = equip(*host, points=False, lora_targets="none", ask={"static_tokens": 4, "arm": "static"})
+    look = model.backbone.look(
+        model.backbone.pixels([model.backbone.canvas(s.image.size).view(s.image) for s in samples])
+    )
+    with torch.no_grad():
+        kept_maps, kept.maps = kept.maps, model.asker.static.fusion(look.layers)
+        replies = kept.replies(model, kept.rows) * model.asker.scale
+        kept.maps = kept_maps
+        read, _, _ = model.asker.look(look)
+    for row, reply in zip(kept.rows, replies, strict=True):
+        assert torch.allclose(reply, read[row.picture].float(), atol=1e-5)

@@ -158,7 +158,11 @@ class StaticMapping(nn.Module):
         self.map = nn.Linear(feature_width + 4 * BANDS, width)
 
     def forward(self, layers: tuple[Tensor, ...]) -> Tensor:
-        features = F.adaptive_avg_pool2d(self.fusion(layers).permute(0, 3, 1, 2), self.side).permute(0, 2, 3, 1)
+        return self.tokens(self.fusion(layers))
+
+    def tokens(self, fused: Tensor) -> Tensor:
+        """The fused layers [P, h, w, C] as tokens."""
+        features = F.adaptive_avg_pool2d(fused.permute(0, 3, 1, 2), self.side).permute(0, 2, 3, 1)
         place = _places(self.side, self.side, features)
         tokens = self.map(torch.cat([features, place.expand(len(features), -1, -1, -1)], dim=-1))
         return F.rms_norm(tokens, (self.width,)).permute(0, 3, 1, 2)
