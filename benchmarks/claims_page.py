@@ -39,8 +39,9 @@ One token against the alternatives, on one machine, in one run of `python benchm
 (host {plan["host"]}, seed {plan["seed"]}; {machine}).
 Every format has the same host, the same projector (frozen after {plan["name_steps"]} steps of naming image tokens),
 renderer, loop, predictor and judges, and the same {plan["steps"]} steps of {plan["batch"]} dialogues about composed
-scenes; the adapter of `vis` has half the rank of the others' ("vis, rank 16" has theirs); the learning rate of each was {rates} (ablations take
-that of `vis`). Accuracy is that of free answers to {plan["n"]} questions of `scenes:val`. A small model, a short
+scenes; the adapter of `vis` has half the others' rank ("vis, rank 16" has theirs); the learning rate of each was
+{rates} (ablations take that of `vis`).
+Accuracy is that of free answers to {plan["n"]} questions of `scenes:val`. A small model, a short
 training: what is compared is the formats, not the state of the art. The machine was shared with other work."""
 
 

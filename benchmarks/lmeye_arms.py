@@ -313,8 +313,8 @@ def table(results: dict[str, Any], plan: Plan) -> str:
     lines = [
         f"{Path(plan.data).name} questions, {count} held out, {plan.seeds} seeds; each arm {plan.look_steps} steps of "
         f"{2 * plan.batch} without the host and {plan.steps} of {plan.batch} with it. Network {plan.network}, "
-        f"{plan.static_tokens} static tokens, {plan.pool} questions to learn from, rate {plan.rate:g}. In brackets 95 % "
-        "by bootstrap over seeds and questions.",
+        f"{plan.static_tokens} static tokens, {plan.pool} questions to learn from, rate {plan.rate:g}. In brackets "
+        "95 % by bootstrap over seeds and questions.",
         "",
         "| arm | " + " | ".join(f"reads {r}" for r in READINGS) + " |",
         "| --- | " + " | ".join("---" for _ in READINGS) + " |",
