@@ -66,12 +66,17 @@ def kept(answer: Answer, said: Spoken, phrase: str | None, least: float) -> Answ
     """The answer without the regions that score under `least`, nor those that a group holds twice.
 
     The words stay as they were said, and the span of a region that goes, goes with it. Only where `phrase` was to be
-    found and nothing is left (or, at a `least` above 0, was said) they become "There is no …", as training says it.
+    found and nothing is left (or, at a `least` above 0, was said) they say that there is none, as training does.
     """
     twice = _twice(answer, said) if phrase and ";" not in phrase and asks_for_many(phrase) else set()
     stay = tuple(r for n, r in enumerate(answer) if n not in twice and (r.score is None or r.score >= least))
-    none = phrase is not None and not stay and least > 0
-    return replace(answer, text=phrases.answer_none(phrase or "") if none else answer.text, regions=stay)
+    text = _none(phrase) if phrase and not stay and least > 0 else answer.text
+    return replace(answer, text=text, regions=stay)
+
+
+def _none(phrase: str) -> str:
+    several = [part for part in phrase.split(";") if part.strip()]
+    return phrases.answer_list([(part, 0) for part in several]) if several[1:] else phrases.answer_none(phrase)
 
 
 def _twice(answer: Answer, said: Spoken) -> set[int]:
