@@ -10,6 +10,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def run_card(eye: Any, data: str, max_new_tokens: int, batch: int, words: bool =
         "answers": "generated freely, greedy",
         "model": eye.name,
         "model_sha256": model_hash(eye.model),
+        "operating_point": asdict(eye.operating),
         "data": data,
         "template": "the question as it stands" if words else phrases.ask_region("PHRASE"),
         "max_new_tokens": max_new_tokens,

@@ -121,8 +121,21 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--quick", action="store_true", help="24 expressions: does it run at all?")
     one.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
+    _least(one)
     _machine(one)
     one.set_defaults(run="evaluate")
+
+    what = "make scores chances of being right, choose the score below which there is none"
+    one = verbs.add_parser("calibrate", help="calibrate a model's scores", description=f"{what[0].upper()}{what[1:]}.")
+    one.add_argument("model", metavar="MODEL", help="folder of a model or of a run; its config.json is written")
+    one.add_argument("--data", default="scenes:val", help="questions, not those of a test (default: %(default)s)")
+    one.add_argument("--n", type=_count, default=500, help="expressions to ask (default: %(default)s)")
+    one.add_argument(
+        "--t-acc", type=_share, default=0.95, help="share still found of what is there, 0 to 1 (default: %(default)s)"
+    )
+    one.add_argument("--batch", type=_count, default=32, help="questions at a time (default: %(default)s)")
+    _machine(one)
+    one.set_defaults(run="calibrate")
 
     one = verbs.add_parser("score", help="judge a file of predictions", description="Judge a file of predictions.")
     one.add_argument("predictions", metavar="PREDICTIONS", help="a file, or a data folder for its own truth")
@@ -196,7 +209,7 @@ def _looking(verbs: argparse._SubParsersAction, verb: str, what: str) -> argpars
     one.add_argument("--json", action="store_true", help="print exactly one JSON object")
     one.add_argument("-o", "--output", metavar="FILE", help="paint the answer to FILE (.png, .jpg, .webp)")
     one.add_argument("--model", metavar="FOLDER", help=_MODEL_HELP)
-    one.add_argument("--min-score", type=_share, default=0.0, help="leave out regions that score less, 0 to 1")
+    _least(one)
     _machine(one)
     one.add_argument("--bits", type=int, choices=(4, 8), help="hold the host in 4 or 8 bits; needs bitsandbytes")
     one.add_argument("--device-map", metavar="MAP", help="spread the host over devices: auto, balanced …")
@@ -226,6 +239,11 @@ def _machine(one: argparse.ArgumentParser) -> None:
     one.add_argument("--threads", type=_count, help="CPU threads to use")
     one.add_argument("--device", default="auto", help="auto, cpu, cuda … (default: %(default)s)")
     one.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16 (default: %(default)s)")
+
+
+def _least(one: argparse.ArgumentParser) -> None:
+    told = "leave out regions that score less, 0 to 1 (default: the model's own)"
+    one.add_argument("--min-score", type=_share, metavar="SCORE", help=told)
 
 
 def _regions(one: argparse.ArgumentParser, required: bool = False) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from perceptiongpt.ends import open_eye, writable, write_whole
-from perceptiongpt.measuring import compare, evaluate, score
+from perceptiongpt.measuring import calibrate, compare, evaluate, score
 from perceptiongpt.training import pull, push, train
 
-__all__ = ["compare", "evaluate", "pull", "push", "score", "train"]
+__all__ = ["calibrate", "compare", "evaluate", "pull", "push", "score", "train"]
 PAINTED = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -43,8 +43,6 @@ def look(told: Namespace) -> None:
             answer = seen.ask(words, region)
         else:
             answer = getattr(seen, told.verb)(words)
-    if told.min_score > 0:
-        answer = answer[answer.score >= told.min_score]
     if output is not None:
         from perceptiongpt.draw import paint
 

@@ -123,9 +123,9 @@ def _answers(asking: Any, questions: Sequence[Question], points: bool, max_new_t
 
 
 class Workers:
-    """Processes that answer in parallel, each with `load(*how)` and so many threads."""
+    """Processes that answer in parallel, each with `load(**how)` and so many threads."""
 
-    def __init__(self, count: int, how: tuple[Any, ...], threads: int) -> None:
+    def __init__(self, count: int, how: dict[str, Any], threads: int) -> None:
         self.count, self.how, self.threads = count, how, threads
 
     def __call__(self, windows: Iterable[Open], batch: int, max_new_tokens: int) -> Iterator[Rows]:
@@ -144,13 +144,13 @@ class Workers:
 _EYE: list[Any] = []  # a worker's own model
 
 
-def _start_worker(how: tuple[Any, ...], threads: int) -> None:
+def _start_worker(how: dict[str, Any], threads: int) -> None:
     import torch
 
     from perceptiongpt.predict import load
 
     torch.set_num_threads(threads)
-    _EYE.append(load(*how))
+    _EYE.append(load(**how))
 
 
 def _in_worker(window: Open, batch: int, max_new_tokens: int) -> list[Rows]:

@@ -42,6 +42,7 @@ class Measure:
     mask: tuple[int, int] | None  # intersection and union of the first mask with the only true one
     merged: tuple[int, int, int] | None  # intersection, said, true pixels of all masks together
     hits: int  # boxes found, the best first
+    right: bool  # the first box has IoU >= 0.5 with a true one
     hungarian: np.ndarray
     found: bool
     credits: credits.Credits = field(default_factory=dict)  # of words and ranked boxes, by the names of their metrics
@@ -91,6 +92,7 @@ def measure(pair: Judged, similarity: Similarity | None = None) -> Measure:
         mask=_masks(first, true[0]) if single and true[0].rle is not None else None,
         merged=_merged(said, true),
         hits=several.greedy_hits(ious),
+        right=bool(ious.size and ious[0].max() >= 0.5),
         hungarian=several.hungarian_hits(ious) if ious.size else np.zeros(len(several.F1_THRESHOLDS), int),
         found=any(r.holds_something for r in said) or not pair.said.readable,  # what can't be read is no rejection
         credits=credits.earned(question, pair.said, similarity),
@@ -128,7 +130,6 @@ def judged(rows: Sequence[Measure], seed: int = 0) -> dict[str, Any]:
 
 def _regions(rows: Sequence[Measure]) -> dict[str, Any]:
     """What is judged of questions that want regions."""
-    rec_rows = [r for r in rows if r.iou is not None]
     groups = _groups(rows)
     return {
         **_single(rows),
@@ -138,7 +139,7 @@ def _regions(rows: Sequence[Measure]) -> dict[str, Any]:
         "grec": several.grec([r.hits for r in rows], _said(rows), _true(rows)) if rows else None,
         "detection": _detection(rows),
         "presence": _presence(rows) if rows else None,
-        "calibration": calibration(*_certainty(rec_rows)),
+        "calibration": calibration(*certainty(rows)),
         "by_kind": _by(rows, lambda r: r.question.kind),
         "by_size": _by(rows, lambda r: _size(r.question.targets[0])),
         "by_distractors": _by(rows, lambda r: _distractors(r.question.distractors)),
@@ -225,11 +226,10 @@ def _things(found: Iterable[tuple[Measure, Packed]]) -> Things:
     )
 
 
-def _certainty(rows: Sequence[Measure]) -> tuple[list[float], list[bool]]:
+def certainty(rows: Sequence[Measure]) -> tuple[list[float], list[bool]]:
     """First regions' scores and whether their boxes are right; what has no score isn't counted."""
-    scored = [(r, _first(r, "score")) for r in rows]
-    kept = [(r, s) for r, s in scored if s is not None]
-    return [s for _, s in kept], [(r.iou or 0.0) >= 0.5 for r, _ in kept]
+    kept = [(s, r.right) for r in rows if (s := _first(r, "score")) is not None]
+    return [s for s, _ in kept], [right for _, right in kept]
 
 
 def _by(rows: Sequence[Measure], key: Callable[[Measure], str | None]) -> dict[str, Any]:

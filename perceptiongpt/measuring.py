@@ -1,4 +1,4 @@
-"""The commands that measure: evaluate asks a model, score reads answers, compare sets two against each other.
+"""The commands that measure: evaluate and calibrate ask a model, score reads answers, compare sets two side by side.
 
 Knows which files they read and write. Knows nothing of the command line's grammar (cli.py).
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from perceptiongpt.ends import open_eye, writable, write_whole
+
+TEST_SPLITS = {"test", "testA", "testB", "novel"}
 
 
 def evaluate(told: Namespace) -> None:
@@ -36,12 +38,53 @@ def evaluate(told: Namespace) -> None:
             import torch
 
             threads = max(1, torch.get_num_threads() // told.workers)
-            ask = verb.Workers(told.workers, (model, told.host, told.dtype, told.device), threads)
+            how = {"model": model, **{k: getattr(told, k) for k in ("host", "dtype", "device", "min_score")}}
+            ask = verb.Workers(told.workers, how, threads)
         kept = AnswerFile(folder / "answers.jsonl")
         pairs = verb.evaluate(eye, asked, n, told.batch, kept, None, told.max_new_tokens, ask)
         forced = verb.teacher_forced(eye, questions_of(told.data)[0], n) if told.teacher_forced else None
     title = f"{eye.name} on {data}"
     _judge(measured(pairs, similarity), run, told.data, folder, target, title, forced and measured(forced))
+
+
+def calibrate(told: Namespace) -> None:
+    """calibrate MODEL: ask with nothing left out, fit the scores, choose the least one, write both into the config."""
+    import json
+    from dataclasses import asdict
+
+    from perceptiongpt import evaluate as verb
+    from perceptiongpt.calibrate import calibrate as fitted
+    from perceptiongpt.core.operating import OperatingPoint
+    from perceptiongpt.judging import measured
+    from perceptiongpt.model import store
+    from perceptiongpt.questions import questions_of
+
+    if TEST_SPLITS & {Path(part).name for part in told.data.split(":")}:
+        raise ValueError(
+            f"{told.data} is a test split, and what is chosen on one flatters its numbers; give scenes:val"
+        )
+    folder = store.model_folder(told.model)
+    config, file = store.read_config(folder), writable(str(folder / store.CONFIG))
+    asked, data = questions_of(told.data)
+    with redirect_stdout(sys.stderr):
+        eye = open_eye(str(folder), told)
+        eye.operating = OperatingPoint()
+        asked, words = _fit(eye, asked)
+        if words or eye.renderer.answer_format != "vis":
+            raise ValueError(f"answers of {eye.name} to {data} have no scores; calibrate a model that says regions")
+        pairs = verb.evaluate(eye, asked, told.n, told.batch)
+    point, found = fitted(measured(pairs), told.t_acc)
+    config = {**config, store.OPERATING: asdict(point)}
+    write_whole(file, lambda out: out.write((json.dumps(config, indent=1) + "\n").encode()))
+    raw, sure, none = found["raw"], found["calibrated"], found["rejection"]
+    print(f"{data}, {len(pairs)} questions, {sure['n']} of them answered with a region")
+    print(f"temperature {point.temperature:g}  bias {point.bias:g}  min_score {point.min_score:g}")
+    print(f"ECE {raw['ece']:.4f} before, {sure['ece']:.4f} after; AURC {sure['aurc']:.4f}")
+    n_acc = "–" if none["n_acc"] is None else f"{none['n_acc']:.4f}"
+    print(f"at min_score: T-acc {none['t_acc']:.4f} (n {none['n_some']}), N-acc {n_acc} (n {none['n_none']})")
+    if none["t_acc"] < told.t_acc:
+        print(f"T-acc {told.t_acc:g} is out of reach: the model itself says too often that there is none")
+    print(f"written to {file}")
 
 
 def score(told: Namespace) -> None:
@@ -133,6 +176,8 @@ def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
     same = {k: v for k, v in run.items() if k not in ("batch", "device", "model")}
     if card.is_file():
         before = read_json(card, "another folder with --out")
+        if isinstance(before, dict):  # runs of before there were operating points left nothing out
+            before = {"operating_point": {"temperature": 1.0, "bias": 0.0, "min_score": 0.0}, **before}
         other = [k for k in same if not isinstance(before, dict) or before.get(k) != same[k]]
         if other:
             raise ValueError(f"{folder} holds answers of a run with another {other[0]}; name another with --out")

@@ -17,20 +17,19 @@ import torch
 from perceptiongpt.asking import WORDS_LIMIT, Shown, checked_words, question_turn
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.canvas import Canvas
+from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.data import phrases
 from perceptiongpt.data.collate import assemble, pad_id
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Picture, Turn
-from perceptiongpt.data.spans import name_spans
 from perceptiongpt.hosts import open_host, quiet
 from perceptiongpt.model import store
 from perceptiongpt.model.adapt import merge
-from perceptiongpt.model.generate import Spoken, generate
+from perceptiongpt.model.generate import generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.perception import Seen as Encoded
-from perceptiongpt.spelled import read_answer
-from perceptiongpt.tasks.point import best_xy
+from perceptiongpt.telling import Request, kept, told
 
 PACKAGED = Path(__file__).parent / "weights"
 
@@ -42,12 +41,13 @@ def load(
     device: str = "auto",
     *,
     compiled: bool = False,
+    min_score: float | None = None,
     **how: Any,
 ) -> Eye:
     """A trained model, ready to look: the packaged one, or the folder `model` that `train` made, or that of its run.
 
     `host` overrides where its host is found (see `hosts.open_host`, which also explains `dtype`, `device` and `how`).
-    `compiled` runs the language model's steps through torch.compile.
+    `compiled` runs the language model's steps through torch.compile. `min_score` takes the place of the model's own.
     Raises ValueError when the folder or the host cannot be used; the message says what to do.
     """
     if model is None and not (PACKAGED / store.CONFIG).is_file():
@@ -56,32 +56,24 @@ def load(
             "`perceptiongpt train`"
         )
     folder = PACKAGED if model is None else store.model_folder(model)
-    name = host or store.read_config(folder)["host"]
+    config = store.read_config(folder)
+    operating = store.operating_point(config, min_score)
+    name = host or config["host"]
     held, processor = open_host(name, dtype, device, **how)
     with quiet():
         made = store.load(folder, held, processor)
         merge(made)
     if compiled:
         made.backbone.compile_step()
-    return Eye(made, "default" if model is None else Path(model).name or str(folder))
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """One question as the model is asked it, and what its answer's regions should hold."""
-
-    turn: Turn
-    box: bool = True
-    mask: bool = True
-    point: bool = True
-    label: str | None = None  # what a region is called where the answer's own words don't say
+    return Eye(made, "default" if model is None else Path(model).name or str(folder), operating)
 
 
 class Eye:
-    """A perception model that looks at pictures. `name` is what its answers say made them."""
+    """A perception model that looks at pictures. `name` is what its answers say made them; `operating` says what its
+    scores mean and below which a region is left out."""
 
-    def __init__(self, model: PerceptionModel, name: str = "") -> None:
-        self.model, self.name = model.eval(), name
+    def __init__(self, model: PerceptionModel, name: str = "", operating: OperatingPoint | None = None) -> None:
+        self.model, self.name, self.operating = model.eval(), name, operating or OperatingPoint()
         backbone = model.backbone
         self.renderer = Renderer(backbone.processor, **model.spelling())
 
@@ -107,6 +99,15 @@ class Eye:
         views = [canvas.view(p) for canvas, p in zip(canvases, opened, strict=True)]
         encoded = self.model.see(backbone.pixels(views))
         return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started)
+
+    def least(self, min_score: float | None = None) -> float:
+        """The score under which regions are left out: the one given, else the model's own. Raises ValueError."""
+        chosen = self.operating if min_score is None else replace(self.operating, min_score=min_score)
+        if chosen.min_score > 0 and self.renderer.answer_format != "vis":
+            raise ValueError(
+                f"a model that answers in {self.renderer.answer_format} gives no scores; ask it without a min_score"
+            )
+        return chosen.min_score
 
     def ask(self, picture: Picture, question: str, region: Shown = None, **how: Any) -> Answer:
         """`look(picture).ask(question, region)`."""
@@ -138,8 +139,9 @@ class SeenAll:
     """Several encoded pictures; row b of a batch of questions is about picture `rows[b]`.
 
     A phrase is asked about every row; a list of phrases has one for each. `how` goes to `model.generate.generate`
-    (max_new_tokens, max_regions, temperature, top_p, seed). Answers come in the order of the rows; their timings are
-    those of the whole batch.
+    (max_new_tokens, max_regions, temperature, top_p, seed), but for `min_score`: regions that score less than it, or
+    without it than the model's own, are left out (`telling.kept`). Answers come in the order of the rows; their timings
+    are those of the whole batch.
     """
 
     eye: Eye
@@ -167,7 +169,7 @@ class SeenAll:
         """Answers to questions of at most `limit` characters; a region is shown after them, or where they say {0}."""
         words, shown = self._each(question), self._each(region)
         pairs = zip(words, shown, self.rows, strict=True)
-        return self._answer([Request(question_turn(w, s, self.canvases[i].size_wh, limit)) for w, s, i in pairs], how)
+        return self._answer([Request(question_turn(w, s, self.canvases[i].size_wh, limit)) for w, s, i in pairs], **how)
 
     def segment(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
         """Box, mask, point and score of what a phrase means; no regions where there is none."""
@@ -184,7 +186,7 @@ class SeenAll:
     def caption(self, places: bool = True, **how: Any) -> list[Answer]:
         """What the pictures show, with a region for each thing named, or the words alone."""
         text = phrases.ask_grounded() if places else phrases.ask_caption()
-        return self._answer([Request(Turn("user", text))] * len(self.rows), how)
+        return self._answer([Request(Turn("user", text))] * len(self.rows), **how)
 
     def describe(self, region: Region | Sequence[Shown], **how: Any) -> list[Answer]:
         """What is in a shown region."""
@@ -199,11 +201,12 @@ class SeenAll:
 
     def _find(self, phrase: Any, asking: Callable[[str], str], how: dict[str, Any], **parts: bool) -> list[Answer]:
         words = [checked_words(p, "phrase") for p in self._each(phrase)]
-        return self._answer([Request(Turn("user", asking(w)), label=w, **parts) for w in words], how)
+        return self._answer([Request(Turn("user", asking(w)), label=w, **parts) for w in words], **how)
 
     @torch.inference_mode()
-    def _answer(self, requests: Sequence[Request], how: dict[str, Any]) -> list[Answer]:
+    def _answer(self, requests: Sequence[Request], min_score: float | None = None, **how: Any) -> list[Answer]:
         started = time.perf_counter()
+        least = self.eye.least(min_score)
         model, renderer = self.eye.model, self.eye.renderer
         canvases = [self.canvases[i] for i in self.rows]
         rendered = [
@@ -212,44 +215,13 @@ class SeenAll:
         ]
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
         spoken = generate(model, prompts, self.encoded, self.rows, **how)
-        made = [self.told(*each) for each in zip(spoken, requests, canvases, strict=True)]
+        hw = self.encoded.sources_hw
+        made = [
+            kept(told(self.eye, hw, said, request, canvas), said, request.label, least)
+            for said, request, canvas in zip(spoken, requests, canvases, strict=True)
+        ]
         total = self.vision + time.perf_counter() - started
         return [replace(a, timings={"vision": self.vision, **a.timings, "total": total}) for a in made]
-
-    def told(self, said: Spoken, request: Request, canvas: Canvas) -> Answer:
-        """What was said, about the picture on this canvas and in its pixels."""
-        if self.eye.renderer.answer_format != "vis":
-            return read_answer(self.eye.renderer, said, request, canvas, self.eye.name)
-        text, spans = self._text(said)
-        regions = said.regions
-        boxes = canvas.boxes_out(regions.boxes.cpu()).tolist()
-        masks = canvas.masks_out(regions.masks.float()) if request.mask and len(boxes) else None
-        cells = (regions.points.shape[-2], regions.points.shape[-1])
-        points = best_xy(regions.points.float().flatten(1), *cells).tolist() if len(boxes) else []
-        scores = regions.scores.float().sigmoid().tolist()
-        found = tuple(
-            Region(
-                box=tuple(boxes[n]) if request.box else None,
-                mask=None if masks is None else masks[n],
-                point=canvas.point_out((points[n][0], points[n][1])) if request.point else None,
-                score=scores[n],
-                label=request.label if span is None else text[slice(*span)],
-                span=span,
-            )
-            for n, span in enumerate(spans)
-        )
-        hw = self.encoded.sources_hw
-        looked = tuple(canvas.heat_out(look.unflatten(0, hw)) for look in said.looked)
-        return Answer(text, found, canvas.size_wh, dict(said.timings), self.eye.name, looked)
-
-    def _text(self, said: Spoken) -> tuple[str, list[tuple[int, int] | None]]:
-        """The answer's words, and the range of them that names each region."""
-        decode = self.eye.renderer.decode
-        whole = decode(said.ids)
-        text = whole.strip()
-        lead = len(whole) - len(whole.lstrip())
-        places = [min(max(len(decode(said.ids[:p])) - lead, 0), len(text)) for p in said.places]
-        return text, name_spans(text, places)
 
 
 class Seen:

@@ -19,7 +19,8 @@ from perceptiongpt.data.collate import assemble, pad_id
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.sample import Picture, Turn
 from perceptiongpt.model.generate import Spoken, generate
-from perceptiongpt.predict import Eye, Request, SeenAll
+from perceptiongpt.predict import Eye
+from perceptiongpt.telling import Request, kept, told
 
 
 class Talk:
@@ -35,12 +36,16 @@ class Talk:
         self._seen: Any = None
 
     @torch.inference_mode()
-    def say(self, text: str, *pictures: Picture, region: Shown = None, **how: Any) -> Answer:
+    def say(
+        self, text: str, *pictures: Picture, region: Shown = None, min_score: float | None = None, **how: Any
+    ) -> Answer:
         """The answer to a turn that shows `pictures` before its words; they and all earlier ones may be spoken of.
 
-        A shown `region` lies in the picture that its `picture` counts, from 0 over the whole talk. `how` goes to
-        `model.generate.generate`. Raises ValueError, and the talk is as it was.
+        A shown `region` lies in the picture that its `picture` counts, from 0 over the whole talk. Regions
+        under `min_score` (default: the model's own) are left out of the answer; the talk remembers what was said.
+        `how` goes to `model.generate.generate`. Raises ValueError, and the talk is as it was.
         """
+        least = self.eye.least(min_score)
         opened = [open_picture(p) for p in pictures]
         held, renderer = self.eye.model.backbone, self.eye.renderer
         canvases = [*self.canvases, *(held.canvas(p.size) for p in opened)]
@@ -53,7 +58,7 @@ class Talk:
         answer = self._answer(said, turn, canvases, seen)
         self.turns += [turn, self._spoken(said, answer)]
         self.canvases, self._views, self._seen = canvases, views, seen
-        return answer
+        return kept(answer, said, None, least)
 
     def _turn(self, text: str, region: Shown, canvases: list[Canvas]) -> Turn:
         shown = () if region is None else (region,) if isinstance(region, Region) else tuple(region)
@@ -73,8 +78,7 @@ class Talk:
         """What was said, each region in pixels of the picture that it lies in."""
         if not canvases:
             return Answer(self.eye.renderer.decode(said.ids).strip(), timings=said.timings, model=self.eye.name)
-        whole = SeenAll(self.eye, seen, tuple(canvases), (0,), 0.0)
-        parts = [whole.told(said, Request(turn), canvas) for canvas in canvases]
+        parts = [told(self.eye, seen.sources_hw, said, Request(turn), canvas) for canvas in canvases]
         regions = tuple(replace(parts[i].regions[n], picture=i) for n, i in enumerate(said.pictures))
         sizes = tuple(canvas.size_wh for canvas in canvases)
         first = replace(parts[0], regions=(), looked=())

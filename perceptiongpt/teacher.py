@@ -11,6 +11,7 @@ import torch
 
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.canvas import Canvas
+from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.core.packed import Packed, pack
 from perceptiongpt.data import phrases
 from perceptiongpt.data.collate import assemble, pad_id
@@ -35,7 +36,7 @@ def told_regions(eye: Any, asked: Asked, batch: int = 16) -> dict[str, tuple[Pac
         rendered = [eye.renderer.training(_sample(picture, q), backbone.spelled(canvas)) for q in part]
         pixels = backbone.pixels([view] * len(part))
         out = eye.model(assemble(rendered, [canvas] * len(part), pixels, pad_id(eye.renderer.tokenizer)))
-        regions = iter(_regions(out.regions, canvas))
+        regions = iter(_regions(out.regions, canvas, eye.operating))
         found |= {q.id: tuple(next(regions) for _ in q.targets) for q in part}
     return found
 
@@ -46,8 +47,8 @@ def _sample(picture: Picture, question: Question) -> Sample:
     return Sample(picture, (Turn("user", phrases.ask_region(question.phrase)), Turn("assistant", answer, regions)))
 
 
-def _regions(said: Any, canvas: Canvas) -> list[Packed]:
+def _regions(said: Any, canvas: Canvas, operating: OperatingPoint) -> list[Packed]:
     boxes = canvas.boxes_out(said.boxes.cpu()).tolist()
     masks = canvas.masks_out(said.masks.float())
-    scores = said.scores.float().sigmoid().tolist()
+    scores = operating.scores(said.scores).tolist()
     return [pack(Region(tuple(b), m, score=s)) for b, m, s in zip(boxes, masks, scores, strict=True)]

@@ -215,6 +215,8 @@ def test_masks_that_do_not_fit_are_refused(refused: Refuse, photo_file: Path, tm
         (),
         ("data",),
         ("evaluate", "M", "--n", "-3"),
+        ("evaluate", "M", "--min-score", "nan"),
+        ("calibrate", "M", "--t-acc", "95"),
     ],
     ids=str,
 )

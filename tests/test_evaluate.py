@@ -268,7 +268,7 @@ def test_hashes_tell_models_and_data_apart(eye: Eye) -> None:
 
 def test_workers_answer_as_one_process_does(model_folder: Path, eye: Eye) -> None:
     alone = evaluate(eye, ASKED, 6, show=False)
-    shared = evaluate(None, ASKED, 6, show=False, ask=Workers(1, (model_folder, None, "auto", "cpu"), 1))
+    shared = evaluate(None, ASKED, 6, show=False, ask=Workers(1, {"model": model_folder, "device": "cpu"}, 1))
     assert [p.said.text for p in shared] == [p.said.text for p in alone]
     assert judged([measure(p) for p in shared]) == judged([measure(p) for p in alone])
 

@@ -1,6 +1,6 @@
 """One folder for what was added to a host: config JSON, safetensors, adapter, processor; never pickle, never the host.
 
-    config.json               format, settings, the host's name and fingerprint
+    config.json               format, settings, the host's name and fingerprint; once calibrated, the operating point
     perception.safetensors    the plug-in's own parameters, where it points
     asking.safetensors        the interactive network, where it asks
     host_modules.safetensors  host modules that were trained whole (a projector), if any
@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from perceptiongpt.core.operating import OperatingPoint, read_operating_point
 from perceptiongpt.model.adapt import detach, host_module
 from perceptiongpt.model.backbone import HostError
 from perceptiongpt.model.folders import replace_folder
@@ -43,6 +44,7 @@ CONFIG, OWN, ASKING, HOST, ADAPTER, PROCESSOR = (
     "processor",
 )
 CARD = "README.md"
+OPERATING = "operating_point"  # in the config; `save` writes none: other weights, other scores
 _CONFIG_LIMIT = 1_000_000
 
 
@@ -151,7 +153,17 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise StoreError(f"{path} lacks {wrong[0]!r}; restore it or train again")
     if config["format"] != FORMAT:
         raise StoreError(f"{path} has format {config['format']}, this version reads {FORMAT}; upgrade perceptiongpt")
+    try:
+        operating_point(config)
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}, or calibrate again") from error
     return config
+
+
+def operating_point(config: Mapping[str, Any], min_score: float | None = None) -> OperatingPoint:
+    """What a config says of scores, nothing where it is silent; `min_score` takes the place of its own."""
+    stored = read_operating_point(config.get(OPERATING, {}))
+    return stored if min_score is None else replace(stored, min_score=min_score)
 
 
 def _settings_of(model: PerceptionModel, only: str | None) -> Settings:

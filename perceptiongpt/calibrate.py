@@ -1,0 +1,59 @@
+"""Measured answers to an operating point: scores that are chances of being right, and the score to stand by.
+
+Knows which answers are told of. Knows no models, no files and none of the fitting (metrics.calibration).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from perceptiongpt.core.operating import OperatingPoint
+from perceptiongpt.judging import Measure, certainty
+from perceptiongpt.metrics.calibration import SUREST, calibration, platt, stands_for
+from perceptiongpt.metrics.several import rejection
+
+HALF = 5e-5  # by which the score of a kept answer, of four places, may lie above the one that was given
+
+
+def calibrate(rows: Sequence[Measure], t_acc: float) -> tuple[OperatingPoint, dict[str, Any]]:
+    """The operating point for answers that were given with scores as they are born and nothing left out.
+
+    Of each question the first region counts, right where its box has IoU >= 0.5 with a true one, so never where there
+    is none. `min_score` is the largest at which a share `t_acc` of what is there is still found, 0 where none is.
+    Beside it: "raw" and "calibrated" (`metrics.calibration`) and "rejection" at that point. Raises ValueError where the
+    answers hold no scores, are all right or all wrong, or where nothing that is there was asked for.
+    """
+    rows = [r for r in rows if r.question.points]
+    raw, right = certainty(rows)
+    some = [bool(r.question.targets) for r in rows]
+    if not any(some):
+        raise ValueError("the data ask for nothing that is there, so no score can be chosen; give data with things")
+    a, b = platt(raw, right)
+    temperature, bias = float(f"{1 / a:.4g}"), float(f"{b:.4g}")
+    best = [_best(r) for r in rows]
+    least = stands_for([s for s, there in zip(best, some, strict=True) if there], t_acc)
+    point = OperatingPoint(temperature=temperature, bias=bias)
+    if least > HALF:
+        point = OperatingPoint(
+            temperature=temperature, bias=bias, min_score=math.floor(1e4 * _again([least - HALF], point)[0]) / 1e4
+        )
+    found = [score >= 0 and _again([score], point)[0] >= point.min_score for score in best]
+    return point, {
+        "raw": calibration(raw, right),
+        "calibrated": calibration(_again(raw, point), right),
+        "rejection": rejection(found, some),
+    }
+
+
+def _best(row: Measure) -> float:
+    """The highest score of what an answer found, -1 where it found nothing."""
+    return max((r.score for r in row.pair.said.regions if r.holds_something and r.score is not None), default=-1.0)
+
+
+def _again(scores: Sequence[float], point: OperatingPoint) -> list[float]:
+    """Raw scores as the operating point gives them."""
+    return point.scores(torch.logit(torch.tensor(scores, dtype=torch.float64), SUREST)).tolist()

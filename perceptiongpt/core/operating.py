@@ -1,0 +1,47 @@
+"""What a model's scores mean and which regions it stands by: two numbers of Platt's and a least score.
+
+Knows logits and their probabilities. Knows nothing of files (model.store) nor of how the numbers are found (metrics).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch import Tensor
+
+MOST_TEMPERATURE, MOST_BIAS = 100.0, 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """A region's score is sigmoid(logit / temperature + bias); regions under `min_score` are left out of answers.
+
+    As it is born it changes nothing. Raises ValueError for a temperature outside 0.01..100, a bias outside -100..100 or
+    a min_score outside 0..1.
+    """
+
+    temperature: float = 1.0
+    bias: float = 0.0
+    min_score: float = 0.0
+
+    def __post_init__(self) -> None:
+        limits = ((1 / MOST_TEMPERATURE, MOST_TEMPERATURE), (-MOST_BIAS, MOST_BIAS), (0.0, 1.0))
+        for field, (least, most) in zip(fields(self), limits, strict=True):
+            value = getattr(self, field.name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not least <= value <= most:  # NaN is in no range
+                raise ValueError(f"{field.name} is {repr(value)[:40]}; wanted a number from {least:g} to {most:g}")
+            object.__setattr__(self, field.name, float(value))
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Logits [N] to float32 probabilities [N], in the same order."""
+        return (logits.float() / self.temperature + self.bias).sigmoid()
+
+
+def read_operating_point(value: Any) -> OperatingPoint:
+    """The operating point of a JSON object, such as a model's config holds; ValueError for what is none."""
+    names = {f.name for f in fields(OperatingPoint)}
+    if not isinstance(value, dict) or set(value) - names:
+        raise ValueError(f"an operating point is {str(value)[:80]!r}; wanted an object of {', '.join(sorted(names))}")
+    return OperatingPoint(**value)

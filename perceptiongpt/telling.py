@@ -1,0 +1,103 @@
+"""What was said, as an answer in pixels: each region with its words and its score, and which of them are kept.
+
+Knows one request and its answer. Knows nothing of looking, prompts and batches (predict.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from perceptiongpt.core.answer import Answer, Region
+from perceptiongpt.core.boxes import cxcywh_to_xyxy, pairwise_iou
+from perceptiongpt.core.canvas import Canvas
+from perceptiongpt.data import phrases
+from perceptiongpt.data.render import Renderer
+from perceptiongpt.data.sample import Turn
+from perceptiongpt.data.spans import name_spans
+from perceptiongpt.data.words import asks_for_many
+from perceptiongpt.model.generate import Spoken
+from perceptiongpt.spelled import read_answer
+from perceptiongpt.tasks.point import best_xy
+
+SAME = 0.7  # IoU of boxes above which a group holds one thing twice; usual for suppressing what was found twice
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One question as the model is asked it, and what its answer's regions should hold."""
+
+    turn: Turn
+    box: bool = True
+    mask: bool = True
+    point: bool = True
+    label: str | None = None  # what is to be found: what a region is called where the answer's own words don't say
+
+
+def told(eye: Any, hw: tuple[int, int], said: Spoken, request: Request, canvas: Canvas) -> Answer:
+    """All that was said, about the picture on this canvas and in its pixels; `hw` is the grid that requests look at."""
+    if eye.renderer.answer_format != "vis":
+        return read_answer(eye.renderer, said, request, canvas, eye.name)
+    text, spans = _text(eye.renderer, said)
+    regions = said.regions
+    boxes = canvas.boxes_out(regions.boxes.cpu()).tolist()
+    masks = canvas.masks_out(regions.masks.float()) if request.mask and len(boxes) else None
+    cells = (regions.points.shape[-2], regions.points.shape[-1])
+    points = best_xy(regions.points.float().flatten(1), *cells).tolist() if len(boxes) else []
+    scores = eye.operating.scores(regions.scores).tolist()
+    found = tuple(
+        Region(
+            box=tuple(boxes[n]) if request.box else None,
+            mask=None if masks is None else masks[n],
+            point=canvas.point_out((points[n][0], points[n][1])) if request.point else None,
+            score=scores[n],
+            label=request.label if span is None else text[slice(*span)],
+            span=span,
+        )
+        for n, span in enumerate(spans)
+    )
+    looked = tuple(canvas.heat_out(look.unflatten(0, hw)) for look in said.looked)
+    return Answer(text, found, canvas.size_wh, dict(said.timings), eye.name, looked)
+
+
+def kept(answer: Answer, said: Spoken, phrase: str | None, least: float) -> Answer:
+    """The answer without the regions that score under `least`, nor those that a group holds twice.
+
+    The words stay as they were said, and the span of a region that goes, goes with it. Only where `phrase` was to be
+    found and nothing is left (or, at a `least` above 0, was said) they say that there is none, as training does.
+    """
+    twice = _twice(answer, said) if phrase and ";" not in phrase and asks_for_many(phrase) else set()
+    stay = tuple(r for n, r in enumerate(answer) if n not in twice and (r.score is None or r.score >= least))
+    text = _none(phrase) if phrase and not stay and least > 0 else answer.text
+    return replace(answer, text=text, regions=stay)
+
+
+def _none(phrase: str) -> str:
+    several = [part for part in phrase.split(";") if part.strip()]
+    return phrases.answer_list([(part, 0) for part in several]) if several[1:] else phrases.answer_none(phrase)
+
+
+def _twice(answer: Answer, said: Spoken) -> set[int]:
+    """Which regions have the label and, by more than SAME, the box of one that scores higher; spelled ones have no
+    score, and stay."""
+    scores = said.regions.scores
+    if not len(scores):
+        return set()
+    boxes = cxcywh_to_xyxy(said.regions.boxes)
+    close = (pairwise_iou(boxes, boxes) > SAME).tolist()
+    best: list[int] = []
+    for n in torch.argsort(scores, descending=True, stable=True).tolist():
+        if not any(close[n][b] and answer[n].label == answer[b].label for b in best):
+            best.append(n)
+    return set(range(len(scores))) - set(best)
+
+
+def _text(renderer: Renderer, said: Spoken) -> tuple[str, list[tuple[int, int] | None]]:
+    """The answer's words, and the range of them that names each region."""
+    whole = renderer.decode(said.ids)
+    text = whole.strip()
+    lead = len(whole) - len(whole.lstrip())
+    places = [min(max(len(renderer.decode(said.ids[:p])) - lead, 0), len(text)) for p in said.places]
+    return text, name_spans(text, places)

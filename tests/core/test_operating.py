@@ -1,0 +1,63 @@
+"""Laws of the operating point: as it is born it changes no bit, it never changes an order, and odd ones are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perceptiongpt.core.operating import OperatingPoint, read_operating_point
+
+LOGITS = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40)
+
+
+@given(LOGITS)
+def test_as_it_is_born_it_changes_no_bit(logits: list[float]) -> None:
+    z = torch.tensor(logits)
+    assert torch.equal(OperatingPoint().scores(z), z.sigmoid())
+
+
+@given(LOGITS, st.floats(0.01, 100), st.floats(-100, 100))
+def test_scores_stay_in_the_order_of_their_logits(logits: list[float], temperature: float, bias: float) -> None:
+    z = torch.tensor(logits).sort().values
+    scores = OperatingPoint(temperature=temperature, bias=bias).scores(z)
+    assert bool(((scores >= 0) & (scores <= 1)).all())
+    assert bool((scores.diff() >= -1e-6).all())  # a vector's tail may be rounded another way
+
+
+def test_the_formula_is_platts_on_a_row_worked_by_hand() -> None:
+    assert OperatingPoint(temperature=2, bias=-1).scores(torch.tensor([2.0, 4.0])).tolist() == pytest.approx(
+        [0.5, 0.7310586]
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"temperature": float("nan")},
+        {"temperature": 0},
+        {"temperature": -1.0},
+        {"temperature": 1e-300},
+        {"temperature": 10**400},
+        {"temperature": "1"},
+        {"temperature": True},
+        {"temperature": None},
+        {"bias": float("inf")},
+        {"bias": [1]},
+        {"min_score": 2},
+        {"min_score": -0.1},
+        {"min_score": float("nan")},
+        {"threshold": 0.5},
+        [],
+        None,
+        "x" * 100_000,
+    ],
+    ids=lambda v: str(v)[:40],
+)
+def test_what_is_no_operating_point_is_refused_in_a_sentence(value: Any) -> None:
+    with pytest.raises(ValueError, match="wanted") as told:
+        read_operating_point(value)
+    assert len(str(told.value)) < 200 and "\n" not in str(told.value)

@@ -1,0 +1,185 @@
+"""Calibrating: a known distortion is found again, errors don't grow, and a model's config gets what was found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.special import expit, log_expit
+
+from perceptiongpt.answers import Said
+from perceptiongpt.calibrate import calibrate
+from perceptiongpt.cli import main
+from perceptiongpt.core.masks import encode_rle
+from perceptiongpt.core.operating import OperatingPoint
+from perceptiongpt.core.packed import Packed
+from perceptiongpt.judging import Judged, Measure, judged, measured
+from perceptiongpt.metrics.calibration import calibration, platt, stands_for
+from perceptiongpt.model import store
+from perceptiongpt.predict import Eye, load
+from perceptiongpt.questions import Question
+
+THING, ASIDE = (10.0, 10.0, 30.0, 30.0), (40.0, 10.0, 60.0, 30.0)
+
+
+def scored(temperature: float, bias: float, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Raw scores, and what is right as often as sigmoid(logit / temperature + bias) says."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(0, 2, n)
+    return expit(z), rng.random(n) < expit(z / temperature + bias)
+
+
+def rows(scores: list[float | None], right: list[bool], there: list[bool]) -> list[Measure]:
+    """A question a score; None: nothing said. What is there but wrong has its box aside."""
+    pairs = []
+    for n, (score, hit, some) in enumerate(zip(scores, right, there, strict=True)):
+        question = Question(f"p-{n}", "the x", "name" if some else "none", (Packed(THING),) if some else (), (80, 60))
+        said = () if score is None else (Packed(THING if hit else ASIDE, score=score),)
+        pairs.append(Judged(question, Said("", said)))
+    return measured(pairs)
+
+
+# -- the fit ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("temperature", "bias"), [(0.5, 0.0), (1.0, 0.7), (2.5, -0.5), (4.0, 0.3)])
+def test_a_known_temperature_is_found_within_five_percent(temperature: float, bias: float) -> None:
+    a, b = platt(*scored(temperature, bias, 60_000))
+    assert 1 / a == pytest.approx(temperature, rel=0.05)
+    assert b == pytest.approx(bias, abs=0.05)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.2, 5), st.floats(-2, 2), st.integers(0, 99))
+def test_neither_likelihood_nor_calibration_gets_worse_on_the_fitted(temp: float, bias: float, seed: int) -> None:
+    score, right = scored(temp, bias, 2000, seed)
+    a, b = platt(score, right)
+    z = np.log(score / (1 - score))
+    loss = [-log_expit(np.where(right, 1, -1) * (x * z + y)).mean() for x, y in ((1, 0), (a, b))]
+    assert loss[1] <= loss[0] + 1e-9
+    before, after = (calibration(s.tolist(), right.tolist())["ece"] for s in (score, expit(a * z + b)))
+    assert after <= max(before, 0.03)  # of 2,000 that are calibrated already the bins alone are some 0.015 off
+
+
+@pytest.mark.parametrize(("scores", "right"), [([], []), ([0.2, 0.9], [True, True]), ([0.2, 0.9], [False, False])])
+def test_what_cannot_be_fitted_is_refused(scores: list[float], right: list[bool]) -> None:
+    with pytest.raises(ValueError, match="nothing can be calibrated"):
+        platt(scores, right)
+
+
+def test_scores_that_tell_all_and_scores_of_zero_and_one_stay_finite() -> None:
+    for scores in ([0.0, 1.0, 0.9], [1.0, 0.0, 0.1]):
+        a, b = platt(scores, [False, True, True])
+        assert 0.01 <= a <= 100 and abs(b) <= 100
+
+
+@pytest.mark.parametrize(("share", "score"), [(1.0, 0.1), (0.75, 0.2), (0.7, 0.2), (0.5, 0.3), (0.2, 0.4), (0.0, 0.4)])
+def test_the_least_score_is_the_largest_at_which_the_share_is_found(share: float, score: float) -> None:
+    assert stands_for([0.3, 0.1, 0.4, 0.2], share) == score
+
+
+# -- the choice ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_out_keeps_the_wanted_share_and_no_higher_score_does() -> None:
+    rng = np.random.default_rng(3)
+    there = rng.random(800) < 0.6
+    raw = np.round(expit(rng.normal(np.where(there, 1.0, -1.5), 1.2)), 4)
+    right = there & (rng.random(800) < raw)
+    point, found = calibrate(rows(raw.tolist(), right.tolist(), there.tolist()), 0.95)
+    scores = point.scores(torch.logit(torch.tensor(raw[there]), 5e-5)).numpy()
+    assert found["rejection"]["t_acc"] == np.mean(scores >= point.min_score) >= 0.95
+    assert np.mean(scores >= point.min_score + 2e-3) < 0.95
+    assert found["rejection"]["n_acc"] > 0.3
+    assert found["calibrated"]["ece"] < found["raw"]["ece"]
+    assert found["calibrated"]["aurc"] == pytest.approx(found["raw"]["aurc"], abs=1e-3)  # the order is the same
+
+
+def test_where_the_model_says_none_too_often_nothing_more_is_left_out() -> None:
+    point, found = calibrate(rows([None, 0.9, 0.2, 0.4], [False, True, False, True], [True] * 4), 0.95)
+    assert point.min_score == 0
+    assert found["rejection"]["t_acc"] == 0.75
+
+
+def test_what_is_absent_counts_as_wrong_and_a_group_by_its_first_box() -> None:
+    both = (Packed(ASIDE), Packed(THING))
+    group = Judged(
+        Question("q-0", "the xs", "group", both, (80, 60)), Said("", tuple(replace(b, score=0.6) for b in both))
+    )
+    found = judged([*rows([0.8, 0.7], [True, True], [True, False]), *measured([group])])["calibration"]
+    assert found["n"] == 3
+    assert [(b["score"], b["right"]) for b in found["reliability"]] == [(0.6, 1.0), (0.7, 0.0), (0.8, 1.0)]
+
+
+def test_data_without_anything_there_choose_no_score() -> None:
+    with pytest.raises(ValueError, match="ask for nothing that is there"):
+        calibrate(rows([0.5, 0.6], [False, False], [False, False]), 0.95)
+
+
+# -- the command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", ["scenes:test", "scenes:novel:3", "refcoco:somewhere:testA", "made/test"])
+def test_a_test_split_is_refused_before_anything_is_read(capsys: pytest.CaptureFixture[str], data: str) -> None:
+    assert main(["calibrate", "nowhere", "--data", data]) == 2
+    assert "is a test split" in capsys.readouterr().err
+
+
+def written(folder: Path, eye: Eye, photo: Image.Image) -> Path:
+    """Six questions as `data scenes` writes them; in the first two a random model's own box is the truth."""
+    photo_at, lines = folder / "images/0.png", []
+    photo_at.parent.mkdir(parents=True)
+    photo.save(photo_at)
+    for n, kind in enumerate(["name"] * 4 + ["none"] * 2):
+        said = [r.box for r in eye.segment(photo, f"thing {n}", max_new_tokens=48)]
+        assert said
+        boxes = [] if kind == "none" else [said[0] if n < 2 else (0, 0, 2, 2)]
+        row = {"id": f"0-{n}", "image": "images/0.png", "phrase": f"thing {n}", "kind": kind, "boxes": boxes}
+        lines.append(json.dumps({**row, "masks": [encode_rle(np.ones((40, 50), bool))] * len(boxes)}))
+    for name, text in (("expressions", "\n".join(lines)), ("samples", "")):
+        (folder / f"{name}.jsonl").write_text(text)
+    (folder / "annotations.json").write_text("{}")
+    return folder
+
+
+def test_a_model_is_calibrated_in_its_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, eye: Eye, photo: Image.Image
+) -> None:
+    folder = store.save(eye.model, tmp_path / "model", "tiny:aya_vision")
+    files, before = sorted(folder.iterdir()), json.loads((folder / "config.json").read_text())
+    data = str(written(tmp_path / "data", eye, photo))
+    assert main(["calibrate", str(folder), "--data", data, "--device", "cpu", "--t-acc", "0.75"]) == 0
+    told = capsys.readouterr().out
+    assert "ECE" in told and "AURC" in told and "(n 4), N-acc" in told
+    assert sorted(folder.iterdir()) == files
+    after = json.loads((folder / "config.json").read_text())
+    assert {k: v for k, v in after.items() if k != store.OPERATING} == before
+    point = load(folder, device="cpu").operating
+    assert point != OperatingPoint() and point.min_score > 0
+    numbers = tmp_path / "numbers.json"
+    asked = ["evaluate", str(folder), "--data", data, "--device", "cpu", "--out", str(tmp_path / "run")]
+    assert main([*asked, "--json", str(numbers)]) == 0
+    measured_again = json.loads(numbers.read_text())
+    assert f"T-acc {measured_again['rejection']['t_acc']:.4f}" in told  # evaluate measures what was promised
+    assert f"N-acc {measured_again['rejection']['n_acc']:.4f}" in told
+    assert measured_again["protocol"]["operating_point"] == asdict(point)
+    assert main([*asked, "--min-score", "0"]) == 2
+    assert "another operating_point" in capsys.readouterr().err
+
+
+def test_a_model_that_is_always_right_is_left_as_it_was(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, eye: Eye, photo: Image.Image
+) -> None:
+    folder = store.save(eye.model, tmp_path / "model", "tiny:aya_vision")
+    before = (folder / "config.json").read_bytes()
+    data = written(tmp_path / "data", eye, photo)
+    assert main(["calibrate", str(folder), "--data", str(data), "--n", "2", "--device", "cpu"]) == 2
+    assert "right, so nothing can be calibrated" in capsys.readouterr().err
+    assert (folder / "config.json").read_bytes() == before

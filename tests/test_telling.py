@@ -1,0 +1,180 @@
+"""Which regions stay in an answer: those that score enough, nothing twice in a group, and words where none is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from perceptiongpt.core.answer import Answer, Region
+from perceptiongpt.core.batch import Regions
+from perceptiongpt.core.operating import OperatingPoint
+from perceptiongpt.model import store
+from perceptiongpt.model.generate import Spoken
+from perceptiongpt.predict import Eye, load
+from perceptiongpt.talk import Talk
+from perceptiongpt.telling import kept
+
+BOXES = [[0.3, 0.3, 0.2, 0.2], [0.7, 0.7, 0.2, 0.2], [0.31, 0.3, 0.2, 0.2]]  # cxcywh; IoU of first and last is 0.90
+
+
+def answered(labels: list[str], logits: list[float], boxes: list[list[float]]) -> tuple[Answer, Spoken]:
+    scores = torch.tensor(logits)
+    regions = tuple(
+        Region(point=(n, 0), score=float(s), label=label, span=(0, len(label)))
+        for n, (s, label) in enumerate(zip(scores.sigmoid(), labels, strict=True))
+    )
+    blank = torch.zeros(len(logits), 4, 4)
+    return Answer("All of them.", regions, (50, 40)), Spoken([], [], Regions(torch.tensor(boxes), blank, blank, scores))
+
+
+@pytest.fixture
+def pointed(eye: Eye) -> Iterator[Eye]:
+    """The talkative model with another operating point."""
+    eye.operating = OperatingPoint(temperature=0.5, bias=-0.2)
+    yield eye
+    eye.operating = OperatingPoint()
+
+
+# -- scores ----------------------------------------------------------------------------------------------------------
+
+
+def test_calibrated_scores_keep_the_order_of_regions(eye: Eye, photo: Image.Image) -> None:
+    raw = eye.segment(photo, "the red circle")
+    try:
+        eye.operating = OperatingPoint(temperature=0.5, bias=-0.2)
+        calibrated = eye.segment(photo, "the red circle")
+    finally:
+        eye.operating = OperatingPoint()
+    assert len(raw) > 1 and calibrated.text == raw.text
+    odds = np.log(raw.score / (1 - raw.score))
+    assert calibrated.score == pytest.approx(1 / (1 + np.exp(-(odds / 0.5 - 0.2))), abs=1e-4)
+    assert np.array_equal(np.argsort(raw.score, kind="stable"), np.argsort(calibrated.score, kind="stable"))
+
+
+def test_the_operating_point_in_a_folder_is_the_models_own(
+    model_folder: Path, tmp_path: Path, pointed: Eye, photo: Image.Image
+) -> None:
+    folder = store.save(pointed.model, tmp_path / "model", "tiny:aya_vision")
+    config = json.loads((folder / "config.json").read_text())
+    assert store.OPERATING not in config  # what is saved has other weights than what was calibrated
+    point = OperatingPoint(temperature=0.5, bias=-0.2, min_score=0.3)
+    told = {"temperature": 0.5, "bias": -0.2, "min_score": 0.3}
+    (folder / "config.json").write_text(json.dumps({**config, store.OPERATING: told}))
+    assert load(folder, device="cpu").operating == point
+    assert load(folder, device="cpu", min_score=0.0).operating == replace(point, min_score=0.0)
+    with pytest.raises(ValueError, match="min_score is 3"):
+        load(folder, device="cpu", min_score=3)
+
+
+def test_born_values_and_no_least_score_give_the_same_bits(eye: Eye, photo: Image.Image) -> None:
+    seen = eye.look(photo)
+    plain, told = seen.segment("the red circle"), seen.segment("the red circle", min_score=0)
+    assert (plain.text, plain.label) == (told.text, told.label)
+    assert np.array_equal(plain.xyxy, told.xyxy) and np.array_equal(plain.masks, told.masks)
+    assert np.array_equal(plain.score, told.score)
+
+
+# -- a least score ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["segment", "detect", "point"])
+@pytest.mark.parametrize(
+    ("phrase", "words"),
+    [
+        ("the red circle", "There is no red circle."),
+        ("all the apples", "There are no apples."),
+        ("the red mug; a cat", "No red mug; no cat."),
+    ],
+)
+def test_where_no_region_is_left_words_say_that_there_is_none(
+    eye: Eye, photo: Image.Image, verb: str, phrase: str, words: str
+) -> None:
+    answer = getattr(eye.look(photo), verb)(phrase, min_score=1.0)
+    assert len(answer) == 0
+    assert answer.text == words
+    assert answer.to_dict()["regions"] == []
+
+
+def test_a_least_score_drops_regions_and_leaves_words_alone(eye: Eye, photo: Image.Image) -> None:
+    seen = eye.look([photo, photo])
+    for verb in ("segment", "ask"):
+        whole, same = getattr(seen, verb)("the red circle")
+        middle = float(np.sort(whole.score)[1])
+        some = getattr(seen, verb)("the red circle", min_score=middle)[0]
+        assert 0 < len(some) < len(whole) and some.text == whole.text == same.text
+        assert [r.span for r in some] == [r.span for r in whole if r.score >= middle]
+        assert all(r.score >= middle for r in some)
+
+
+def test_an_answer_in_words_stays_though_its_regions_go(eye: Eye, photo: Image.Image) -> None:
+    seen = eye.look(photo)
+    for verb, words in (("ask", ("what is it",)), ("caption", ())):
+        whole = getattr(seen, verb)(*words)
+        bare = getattr(seen, verb)(*words, min_score=1.0)
+        assert len(whole) > 0 and len(bare) == 0 and bare.text == whole.text
+
+
+def test_the_models_own_least_score_may_be_overridden(pointed: Eye, photo: Image.Image) -> None:
+    pointed.operating = OperatingPoint(min_score=1.0)
+    assert len(pointed.segment(photo, "the red circle")) == 0
+    assert len(pointed.segment(photo, "the red circle", min_score=0)) > 0
+
+
+def test_a_talk_leaves_regions_out_and_remembers_what_was_said(eye: Eye, photo: Image.Image) -> None:
+    talk, other = Talk(eye), Talk(eye)
+    bare, whole = talk.say("where", photo, min_score=1.0), other.say("where", photo)
+    assert len(bare) == 0 < len(whole) and bare.text == whole.text
+    assert len(talk.turns[-1].regions) == len(whole)
+
+
+@pytest.mark.parametrize("score", [2, -0.1, float("nan"), "0.5"])
+def test_a_least_score_that_is_none_is_refused(eye: Eye, photo: Image.Image, score: object) -> None:
+    with pytest.raises(ValueError, match=r"min_score is .*; wanted a number from 0 to 1"):
+        eye.segment(photo, "x", min_score=score)
+
+
+# -- all of them -----------------------------------------------------------------------------------------------------
+
+
+def test_a_group_holds_nothing_twice_and_keeps_the_surer_one() -> None:
+    answer, said = answered(["All the apples"] * 3, [0.0, -1.0, 1.0], BOXES)
+    assert [r.point[0] for r in kept(answer, said, "all the apples", 0.0)] == [1, 2]  # in the order of speaking
+    assert kept(answer, said, "all the apples", 0.0).text == answer.text
+
+
+def test_of_equals_the_first_said_is_kept() -> None:
+    answer, said = answered(["All the apples"] * 3, [0.0] * 3, [BOXES[0]] * 3)
+    assert [r.point[0] for r in kept(answer, said, "all the apples", 0.0)] == [0]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "labels"),
+    [
+        ("the apple", ["the apple"] * 3),  # one thing is meant: the predictor counts nothing
+        ("the apples; the dogs", ["the apples"] * 3),  # distinct phrases may mean one thing
+        (None, ["the apples"] * 3),  # a question or a caption
+        ("all the apples", ["red apples", "apples", "green apples"]),
+    ],
+)
+def test_regions_are_twice_only_in_a_group_and_of_one_name(phrase: str | None, labels: list[str]) -> None:
+    answer, said = answered(labels, [0.0, 0.0, 1.0], BOXES)
+    assert len(kept(answer, said, phrase, 0.0)) == 3
+
+
+def test_an_answer_holds_thirty_two_regions_at_most(eye: Eye, photo: Image.Image) -> None:
+    row = eye.model.vis_row.detach().clone()
+    seen = eye.look(photo)
+    try:
+        with torch.no_grad():
+            eye.model.vis_row.copy_(1e3 * row.sign())
+            loud = [seen.ask(q, max_new_tokens=80) for q in ("a", "b", "c", "where", "what is it")]
+    finally:
+        eye.model.vis_row.data.copy_(row)
+    assert max(map(len, loud)) == 32
