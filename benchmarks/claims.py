@@ -70,7 +70,6 @@ class Plan:
     """How large the experiment is."""
 
     host: str
-    layers: int  # of the language model, from below, that are kept for what is trained; 0: all
     name_steps: int  # of the common start: the projector learns to name image tokens
     steps: int
     search_steps: int
@@ -82,19 +81,15 @@ class Plan:
     width: int
 
 
-def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None, layers: int = 0) -> Any:
-    """A fresh plug-in on a fresh host, cut to so many layers, whose projector is the common start's."""
+def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None) -> Any:
+    """A fresh plug-in on a fresh host, whose projector is the common start's."""
     from perceptiongpt.hosts import open_host
     from perceptiongpt.model.perception import equip
 
     host, processor = open_host(plan.host)
-    if layers:
-        decoder = host.get_decoder()
-        decoder.layers = decoder.layers[:layers]
-        host.config.get_text_config().num_hidden_layers = len(decoder.layers)
     if start is not None:
         host.get_submodule("model.multi_modal_projector").load_state_dict(start)
-    common = {"decoder_width": plan.width, "read_window": 12, "lora_targets": "all", "lora_rank": 8, "lora_alpha": 16}
+    common = {"decoder_width": plan.width, "read_window": 12, "lora_rank": 8, "lora_alpha": 16}
     spelled = arm.settings.get("answer_format", "vis") != "vis"
     model = equip(
         host, processor, seed=plan.seed, **{**common, "read_layers": "last" if spelled else "fused"} | arm.settings
@@ -172,7 +167,7 @@ def learn(plan: Plan, arm: Arm, pool: list[Any], start: Any, steps: int, rate: f
     from perceptiongpt.data.mix import Mix
     from perceptiongpt.train import train
 
-    model, curve = opened(plan, arm, start, plan.layers), list[dict[str, float]]()
+    model, curve = opened(plan, arm, start), list[dict[str, float]]()
     run = run_of(plan, arm, steps, rate, work)
     with watched(look, curve, run.val_every * plan.batch):
         train(run, model, Mix([(pool, 1.0)], plan.seed), say=_say, questions=(None,))  # type: ignore[arg-type]
@@ -188,9 +183,7 @@ def common_start(plan: Plan, pool: list[Any], work: Path) -> Any:
     from perceptiongpt.train import train
 
     model = opened(plan, Arm({"trained_host_modules": ("model.multi_modal_projector",)}), None)
-    stage = Stage(
-        aim="name", steps=plan.name_steps, batch=32, warmup=20, keep=min(len(pool), 1600), rates=Rates(host=2e-3)
-    )
+    stage = Stage(aim="name", steps=plan.name_steps, batch=32, warmup=20, keep=len(pool), rates=Rates(host=2e-3))
     shutil.rmtree(work, ignore_errors=True)
     run = Run(
         name="start", host=plan.host, out=str(work), seed=plan.seed, stages=(stage,), log_every=100, save_every=10**6
@@ -389,7 +382,8 @@ def experiment(plan: Plan, out: Path, quick: bool, only: Sequence[str], speed_on
         pool = list(SceneStream("train", plan.seed, plan.steps * plan.batch, library, turns=(2, 5)))
         held = list(SceneStream("val", plan.seed + 7, 4 * plan.batch, library, turns=(2, 5)))
         if not (out / "start.safetensors").exists():
-            save_file(common_start(plan, pool, out / "work"), out / "start.safetensors")
+            named = list(SceneStream("train", plan.seed + 3, 8 * plan.name_steps // 5 or 1, library, turns=(2, 5)))
+            save_file(common_start(plan, named, out / "work"), out / "start.safetensors")
     start = load_file(out / "start.safetensors") if todo else None
     arms: dict[str, Any] = {}
     for name in only:
@@ -427,10 +421,9 @@ def main(words: Sequence[str] | None = None) -> int:
     top.add_argument("--page", type=Path, metavar="FILE", help="write the page, its plots beside it")
     top.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     top.add_argument("--host", default="default", help="default, tiny:FAMILY, or a folder (default: %(default)s)")
-    top.add_argument("--layers", type=int, default=10, help="of the language model that are trained with; 0: all")
-    top.add_argument("--steps", type=int, default=400, help="steps of an arm (default: %(default)s)")
-    top.add_argument("--search-steps", type=int, default=12, help="steps of each rate that is tried")
-    top.add_argument("--name-steps", type=int, default=1500, help="steps of the common start")
+    top.add_argument("--steps", type=int, default=120, help="steps of an arm (default: %(default)s)")
+    top.add_argument("--search-steps", type=int, default=10, help="steps of each rate that is tried")
+    top.add_argument("--name-steps", type=int, default=2000, help="steps of the common start")
     top.add_argument("--batch", type=int, default=4, help="dialogues a step (default: %(default)s)")
     top.add_argument("--n", type=int, default=100, help="questions of the test (default: %(default)s)")
     top.add_argument("--seed", type=int, default=0)
@@ -444,14 +437,12 @@ def main(words: Sequence[str] | None = None) -> int:
         only = named.get(told.arms) or [a.strip() for a in told.arms.split(";")]
         if unknown := [a for a in only if a not in ARMS]:
             raise ValueError(f"there is no arm {unknown[0]!r}; choose of {'; '.join(ARMS)}")
-        if told.layers < 0:
-            raise ValueError(f"{told.layers} layers came; give a number of layers to keep, or 0 for all")
         if min(told.steps, told.search_steps, told.name_steps, told.batch, told.n, told.threads) < 1:
             raise ValueError("steps, batch, n and threads must be at least 1; give larger numbers")
         torch.set_num_threads(told.threads)
         sizes = (told.name_steps, told.steps, told.search_steps, told.batch, told.n)
-        small = Plan("tiny:aya_vision", 1, 4, 4, 2, 2, 6, 2, (1.0, 3.0), told.seed, 32)
-        plan = small if told.quick else Plan(told.host, told.layers, *sizes, 3, (0.3, 1.0, 3.0), told.seed, 192)
+        small = Plan("tiny:aya_vision", 4, 4, 2, 2, 6, 2, (1.0, 3.0), told.seed, 32)
+        plan = small if told.quick else Plan(told.host, *sizes, 3, (1.0, 3.0), told.seed, 192)
         result = experiment(plan, told.out, told.quick, only, told.speed_only)
     except (ValueError, OSError) as error:
         print(f"claims: {' '.join(str(error).split())}", file=sys.stderr)
