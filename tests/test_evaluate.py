@@ -102,8 +102,9 @@ def test_the_truth_scores_one_everywhere() -> None:
     assert {result["rec"][k] for k in ("acc50", "acc75", "acc90", "miou")} == {1.0}
     assert result["res"]["miou"] == result["res"]["ciou"] == 1.0
     assert result["rec"]["invalid"] == 0.0
-    assert result["rejection"] == {"n_acc": 1.0, "t_acc": 1.0, "n_none": 2, "n_some": 4}
-    assert result["group"] == {"f1": 1.0, "n": 1}
+    assert result["rejection"].pop("curve")[0] == {"wanted": 1.0, "threshold": 1.0, "t_acc": 1.0, "n_acc": 1.0}
+    assert result["rejection"] == {"n_acc": 1.0, "t_acc": 1.0, "n_none": 2, "n_some": 4, "best_n_acc_at_t_acc_95": 1.0}
+    assert result["group"] == {"f1": 1.0, "n": 1, "by_count": {"3": {"f1": 1.0, "n": 1}}}
     assert result["gres"] == {"giou": 1.0, "ciou": 1.0, "n": 6}
     assert result["grec"] == {"pr": 1.0, "n": 6}
     assert result["presence"] == {"mcc": 1.0, "cgf1": 1.0}
