@@ -27,7 +27,7 @@ from perceptiongpt.data.scenes import Scenes
 from perceptiongpt.evaluate import Workers, evaluate, teacher_forced
 from perceptiongpt.judging import judged, measure
 from perceptiongpt.predict import Eye
-from perceptiongpt.questions import Asked, Question, folder_questions, questions_of
+from perceptiongpt.questions import Asked, Question, expression_questions, questions_of
 from perceptiongpt.tables import table, to_json
 
 ROOT = Path(__file__).parents[1]
@@ -344,7 +344,7 @@ def test_a_process_that_was_killed_goes_on_where_it_stood(tmp_path: Path, model_
 
 def test_a_folder_gives_the_questions_that_were_written(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "scenes")
-    assert [len(a.questions) for a in folder_questions(Scenes(folder))] == [4, 2]
+    assert [len(a.questions) for a in expression_questions(Scenes(folder).asked)] == [4, 2]
     asked, words = questions_of(str(folder))
     oracle = Oracle(lambda true: true)
     assert numbers(oracle, asked)["res"]["miou"] == 1.0
