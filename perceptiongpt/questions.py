@@ -40,12 +40,12 @@ def questions_of(
 ) -> tuple[Iterator[Asked], str]:
     """The questions that `data` names, and the protocol's words for it.
 
-    "scenes:SPLIT", "groups:SPLIT" (all of a kind, 1 to 8), "questions:SPLIT" and "captions:SPLIT", with ":SEED" or without, make pictures without end (seed 1
-    unless told); "questions:SPLIT:SEED:KINDS" asks only those, such as count+colour. "photos:val", "photos:test" and
-    "photos:novel" are the photographs that ship. "FORMAT:PATH:PART" asks for every class that a photograph holds and one that it doesn't, and for its
-    expressions; of "flickr30k" for each phrase of its captions. "describe:FORMAT:PATH:PART" shows regions;
-    "vqa:FORMAT:FILE[:PART]" asks in words. Else a folder that `data scenes` wrote. Raises ValueError or
-    FileNotFoundError.
+    "scenes:SPLIT", "groups:SPLIT" (all of a kind, 1 to 8), "questions:SPLIT" and "captions:SPLIT", with ":SEED" or
+    without, make pictures without end (seed 1 unless told); "questions:SPLIT:SEED:KINDS" asks only those, such as
+    count+colour. "photos:val", "photos:test" and "photos:novel" are the photographs that ship. "FORMAT:PATH:PART" asks
+    for every class that a photograph holds and one that it doesn't, and for its expressions; of "flickr30k" for each
+    phrase of its captions. "describe:FORMAT:PATH:PART" shows regions; "vqa:FORMAT:FILE[:PART]" asks in words. Else a
+    folder that `data scenes` wrote. Raises ValueError or FileNotFoundError.
     """
     kind, _, rest = data.partition(":")
     if kind in ("scenes", "groups", "questions", "captions"):

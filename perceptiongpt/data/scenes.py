@@ -49,8 +49,8 @@ def make_scene(
 ) -> Scene:
     """The `index`-th scene of a split and seed: `count` things (least, most) and at most `most` expressions.
 
-    `missing`: the share of expressions drawn for what isn't there, where it is to be another than usual. `alike`: how many
-    of the things are of one kind, where that is to be known.
+    `missing`: the share of expressions drawn for what isn't there, where it is to be another than usual. `alike`: how
+    many of the things are of one kind, where that is to be known.
     """
     rng = _generator(split, seed, index, 0)
     image, objects = compose(library, split, rng, count, alike)

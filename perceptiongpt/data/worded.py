@@ -23,7 +23,9 @@ JUDGES = {**dict.fromkeys(READERS, "vqa"), "pope": "pope", "mmbench": "choice", 
 WITHOUT_SIZE = (0, 0)  # of a picture whose size no judge wants
 
 
-def scene_questions(library: ObjectLibrary, split: Any, seed: int, captions: bool, kinds: tuple[str, ...] = KINDS) -> Iterator[Asked]:
+def scene_questions(
+    library: ObjectLibrary, split: Any, seed: int, captions: bool, kinds: tuple[str, ...] = KINDS
+) -> Iterator[Asked]:
     """Composed pictures with questions of `kinds`, or with their caption, made when asked for, without end."""
     for index in count():
         sample = QuestionStream(split, seed, index + 1, library, kinds=kinds, captions=captions)[index]
