@@ -30,8 +30,15 @@ PACKAGE = Path(perceptiongpt.__file__).parent
 MARK = ("<!-- default_model: begin -->", "<!-- default_model: end -->")
 N, QUICK_N = 1000, 8
 # Novel to the object library, but COCO, of which photographs may be trained on, names them.
-NAMED_BY_COCO = frozenset(
-    ["backpack", "broccoli", "giraffe", "motorcycle", "skateboard", "toothbrush", "umbrella", "zebra"]
+NAMED_BY_COCO = (
+    "backpack",
+    "broccoli",
+    "giraffe",
+    "motorcycle",
+    "skateboard",
+    "toothbrush",
+    "umbrella",
+    "zebra",
 )
 # part, key in metrics.json, where its n is, what it is, target (a negative one is the most that is wanted)
 Row = tuple[str, str, str, str, float | None]
@@ -200,8 +207,8 @@ def table(result: dict[str, Any]) -> str:
             f"The whole picture as the answer would score on photographs: {floors}.",
             "“Best possible”: its threshold is chosen on these very answers.",
             "",
-            f"Model {result['model']} ({result['model_sha256'][:12]}), at most {result['n']} questions a part, seeds in",
-            f"the data's names; {protocol}.",
+            f"Model {result['model']} ({result['model_sha256'][:12]}), at most {result['n']} questions a part, seeds",
+            f"in the data's names; {protocol}.",
             f"`{result['command']}`",
         ]
     )
