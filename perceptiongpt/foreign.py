@@ -84,9 +84,9 @@ def _found(
         raise ValueError(f"coordinates {coordinates!r} came; wanted one of {', '.join(COORDINATES)}")
     if path.is_dir():
         from perceptiongpt.data.scenes import Scenes
-        from perceptiongpt.questions import folder_questions
+        from perceptiongpt.questions import expression_questions
 
-        own = (q for one in folder_questions(Scenes(path)) for q in one.questions)
+        own = (q for one in expression_questions(Scenes(path).asked) for q in one.questions)
         return {q.id: Said("", q.targets) for q in own}, "truth", "pixels"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; give a file of predictions or a folder of data")

@@ -5,14 +5,15 @@ Knows which metric applies to which question. Knows no definitions (metrics/), n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from perceptiongpt import credits
+from perceptiongpt import breakdowns, credits
 from perceptiongpt.answers import Said
+from perceptiongpt.breakdowns import first
 from perceptiongpt.core.packed import Packed, overlap, union
 from perceptiongpt.metrics import referring, several
 from perceptiongpt.metrics.bootstrap import interval
@@ -21,8 +22,6 @@ from perceptiongpt.metrics.detection import Things, average_precision
 from perceptiongpt.metrics.overlaps import region_ious
 from perceptiongpt.metrics.short import Similarity
 from perceptiongpt.questions import Question
-
-SIZES = (("small", 32.0**2), ("medium", 96.0**2), ("large", float("inf")))  # of the thing, in pixels, as COCO says
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +61,13 @@ class Measure:
         return self.question.picture or self.question.id.rpartition("-")[0]
 
     @property
+    def sure(self) -> float:
+        """How sure it is that something is there: the best score among what was found (1 without one); -inf: nothing
+        was."""
+        scores = [r.score for r in self.pair.said.regions if r.holds_something]
+        return max((1.0 if s is None else s for s in scores), default=1.0 if self.found else -np.inf)
+
+    @property
     def mask_iou(self) -> float | None:
         if self.mask is None:
             return None
@@ -84,12 +90,12 @@ def measure(pair: Judged, similarity: Similarity | None = None) -> Measure:
     question, said = pair.question, pair.said.regions
     true = question.targets
     single = len(true) == 1 and question.kind != "group"
-    first = said[0] if said else None
+    head = said[0] if said else None
     ious = region_ious(said, true)
     return Measure(
         pair=pair,
-        iou=float(ious[0, 0]) if single and first else 0.0 if single and true[0].box is not None else None,
-        mask=_masks(first, true[0]) if single and true[0].rle is not None else None,
+        iou=float(ious[0, 0]) if single and head else 0.0 if single and true[0].box is not None else None,
+        mask=_masks(head, true[0]) if single and true[0].rle is not None else None,
         merged=_merged(said, true),
         hits=several.greedy_hits(ious),
         right=bool(ious.size and ious[0].max() >= 0.5),
@@ -130,30 +136,24 @@ def judged(rows: Sequence[Measure], seed: int = 0) -> dict[str, Any]:
 
 def _regions(rows: Sequence[Measure]) -> dict[str, Any]:
     """What is judged of questions that want regions."""
-    groups = _groups(rows)
+    found, exists = [r.found for r in rows], [bool(r.question.targets) for r in rows]
     return {
-        **_single(rows),
-        "rejection": several.rejection([r.found for r in rows], [bool(r.question.targets) for r in rows]),
-        "group": {"f1": _mean([_group_f1(r) for r in groups]), "n": len(groups)},
+        **breakdowns.single(rows),
+        "same_kind": breakdowns.same_kind_numbers(rows),
+        "rejection": {**several.rejection(found, exists), **several.rejection_curve([r.sure for r in rows], exists)},
+        "group": breakdowns.group_numbers(rows),
         "gres": _gres(rows),
         "grec": several.grec([r.hits for r in rows], _said(rows), _true(rows)) if rows else None,
         "detection": _detection(rows),
         "presence": _presence(rows) if rows else None,
         "calibration": calibration(*certainty(rows)),
-        "by_kind": _by(rows, lambda r: r.question.kind),
-        "by_size": _by(rows, lambda r: _size(r.question.targets[0])),
-        "by_distractors": _by(rows, lambda r: _distractors(r.question.distractors)),
-        "by_category": _by(rows, lambda r: r.question.category),
+        **breakdowns.by_everything(rows),
     }
-
-
-def _groups(rows: Sequence[Measure]) -> list[Measure]:
-    return [r for r in rows if len(r.question.targets) > 1 or (r.question.kind == "group" and r.question.targets)]
 
 
 def _counts(rows: Sequence[Measure]) -> dict[str, int]:
     words = sum(not r.question.points for r in rows)
-    groups, none = len(_groups(rows)), sum(r.question.points and not r.question.targets for r in rows)
+    groups, none = len(breakdowns.groups(rows)), sum(r.question.points and not r.question.targets for r in rows)
     return {
         "expressions": len(rows),
         "single": len(rows) - groups - none - words,
@@ -162,26 +162,6 @@ def _counts(rows: Sequence[Measure]) -> dict[str, int]:
         "words": words,
         "pictures": len({r.cluster for r in rows}),
     }
-
-
-def _single(rows: Sequence[Measure]) -> dict[str, Any]:
-    boxes = [r for r in rows if r.iou is not None]
-    masks = [r for r in rows if r.mask is not None]
-    rec = referring.rec([r.iou or 0.0 for r in boxes], [_first(r, "box") is None for r in boxes]) if boxes else None
-    shared = [(r.mask or (0, 0))[0] for r in masks]
-    whole = [(r.mask or (0, 0))[1] for r in masks]
-    res = referring.res(shared, whole, [_first(r, "rle") is None for r in masks]) if masks else None
-    return {"rec": rec, "res": res}
-
-
-def _first(row: Measure, part: str) -> Any:
-    said = row.pair.said.regions
-    return getattr(said[0], part) if said else None
-
-
-def _group_f1(row: Measure) -> float:
-    """F1 at IoU 0.5 of one group, the best pairs first. Not a protocol of a paper's."""
-    return several.f1(row.hits, len(row.pair.said.regions), len(row.question.targets))
 
 
 def _said(rows: Sequence[Measure]) -> list[int]:
@@ -228,29 +208,8 @@ def _things(found: Iterable[tuple[Measure, Packed]]) -> Things:
 
 def certainty(rows: Sequence[Measure]) -> tuple[list[float], list[bool]]:
     """First regions' scores and whether their boxes are right; what has no score isn't counted."""
-    kept = [(s, r.right) for r in rows if (s := _first(r, "score")) is not None]
+    kept = [(s, r.right) for r in rows if (s := first(r, "score")) is not None]
     return [s for s, _ in kept], [right for _, right in kept]
-
-
-def _by(rows: Sequence[Measure], key: Callable[[Measure], str | None]) -> dict[str, Any]:
-    """Acc@0.5 and mask mIoU of the questions with one target, by what `key` says of each."""
-    single = [r for r in rows if r.iou is not None or r.mask is not None]
-    told = [(key(r), r) for r in single]
-    out = {}
-    for name in sorted({name for name, _ in told if name is not None}):
-        found = _single([r for n, r in told if n == name])
-        rec, res = found["rec"], found["res"]
-        some = rec or res
-        out[name] = {"acc50": rec and rec["acc50"], "miou": res and res["miou"], "n": some["n"]}
-    return out
-
-
-def _size(target: Packed) -> str:
-    return next(name for name, most in SIZES if target.area < most)
-
-
-def _distractors(count: int | None) -> str | None:
-    return None if count is None else "3+" if count >= 3 else str(count)
 
 
 def _intervals(rows: Sequence[Measure], seed: int) -> dict[str, list[float]]:
@@ -267,6 +226,7 @@ def ratios(rows: Sequence[Measure]) -> dict[str, tuple[list[Measure], list[float
     pointed = [r for r in rows if r.question.points]
     boxes = [r for r in pointed if r.iou is not None]
     masks = [r for r in pointed if r.mask is not None]
+    alike, groups = breakdowns.same_kind(pointed), breakdowns.groups(pointed)
     none = [r for r in pointed if not r.question.targets]
     some = [r for r in pointed if r.question.targets]
     table: dict[str, tuple[list[Measure], list[float], list[float] | None]] = {
@@ -277,6 +237,8 @@ def ratios(rows: Sequence[Measure]) -> dict[str, tuple[list[Measure], list[float
         "rec.miou": (boxes, [r.iou or 0.0 for r in boxes], None),
         "res.miou": (masks, [r.mask_iou or 0.0 for r in masks], None),
         "res.ciou": (masks, [float(r.mask[0]) for r in masks if r.mask], [float(r.mask[1]) for r in masks if r.mask]),
+        "same_kind.acc50": (alike, [float(r.iou >= 0.5) for r in alike], None),
+        "group.f1": (groups, [breakdowns.group_f1(r) for r in groups], None),
         "rejection.n_acc": (none, [float(not r.found) for r in none], None),
         "rejection.t_acc": (some, [float(r.found) for r in some], None),
         **credits.ratios(rows),
@@ -284,10 +246,6 @@ def ratios(rows: Sequence[Measure]) -> dict[str, tuple[list[Measure], list[float
     return {
         k: (kept, above, [1.0] * len(kept) if below is None else below) for k, (kept, above, below) in table.items()
     }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
 
 
 def _rounded(value: Any) -> Any:

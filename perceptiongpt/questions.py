@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,16 @@ from perceptiongpt.data.objects import ObjectLibrary
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.question import Asked, Question
 from perceptiongpt.data.record import Record
-from perceptiongpt.data.scenes import Scenes, make_scene
-from perceptiongpt.data.words import plural
+from perceptiongpt.data.scene_questions import KINDS
+from perceptiongpt.data.scene_referents import ANYTHING, Referents
+from perceptiongpt.data.scenes import Scenes, make_scene, read_expressions
+from perceptiongpt.data.words import is_countable, is_plural, plural
 from perceptiongpt.sources import FORMATS, named_records, parted
 
 __all__ = ["Asked", "Question", "questions_of"]
 DEFAULT_SEED = 1
+LARGEST_GROUP = 8
+PHOTOGRAPHS = Path(__file__).parent / "data" / "photographs"  # whole, of what the object library holds out of training
 ABSENT = 1  # classes asked of each photograph that it does not hold
 _SKIP = 10_000_000  # as data.scenes does: a picture of which nothing may be asked is made again from another index
 
@@ -36,28 +40,38 @@ def questions_of(
 ) -> tuple[Iterator[Asked], str]:
     """The questions that `data` names, and the protocol's words for it.
 
-    "scenes:SPLIT", "questions:SPLIT" and "captions:SPLIT", with ":SEED" or without, make pictures without end (seed 1
-    unless told). "FORMAT:PATH:PART" asks for every class that a photograph holds and one that it doesn't, and for its
-    expressions; of "flickr30k" for each phrase of its captions. "describe:FORMAT:PATH:PART" shows regions;
-    "vqa:FORMAT:FILE[:PART]" asks in words. Else a folder that `data scenes` wrote. Raises ValueError or
-    FileNotFoundError.
+    "scenes:SPLIT", "groups:SPLIT" (all of a kind, 1 to 8), "questions:SPLIT" and "captions:SPLIT", with ":SEED" or
+    without, make pictures without end (seed 1 unless told); "questions:SPLIT:SEED:KINDS" asks only those, such as
+    count+colour. "photos:val", "photos:test" and "photos:novel" are the photographs that ship. "FORMAT:PATH:PART" asks
+    for every class that a photograph holds and one that it doesn't, and for its expressions; of "flickr30k" for each
+    phrase of its captions. "describe:FORMAT:PATH:PART" shows regions; "vqa:FORMAT:FILE[:PART]" asks in words. Else a
+    folder that `data scenes` wrote. Raises ValueError or FileNotFoundError.
     """
     kind, _, rest = data.partition(":")
-    if kind in ("scenes", "questions", "captions"):
+    if kind in ("scenes", "groups", "questions", "captions"):
         split, _, told = rest.partition(":")
+        told, _, kinds = told.partition(":")
+        if kinds and (kind != "questions" or not set(kinds.split("+")) <= set(KINDS)):
+            raise ValueError(f"{kinds!r} in {data!r} are no kinds of question; write some of {'+'.join(KINDS)}")
         if told and not told.isdecimal():
             raise ValueError(f"{told!r} in {data!r} is no seed; write {kind}:test:1, for example")
         chosen = int(told) if told else DEFAULT_SEED if seed is None else seed
         opened = library or ObjectLibrary.open()
         opened.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
-        words = f"{kind}:{split} seed {chosen}"
-        if kind == "scenes":
-            return scene_questions(opened, split, chosen), words
-        return worded.scene_questions(opened, split, chosen, kind == "captions"), words
+        words = f"{kind}:{split} seed {chosen}" + f" {kinds}" * bool(kinds)
+        if kind in ("scenes", "groups"):
+            return (scene_questions if kind == "scenes" else group_questions)(opened, split, chosen), words
+        some = tuple(kinds.split("+")) if kinds else KINDS
+        return worded.scene_questions(opened, split, chosen, kind == "captions", some), words
+    if kind == "photos":
+        file = PHOTOGRAPHS / f"{rest}.jsonl"
+        if not rest.isalpha() or not file.is_file():
+            raise ValueError(f"{data!r} names no photographs; give photos:val, photos:test or photos:novel")
+        return expression_questions(file), data
     if kind == "vqa":
         return iter(worded.vqa_questions(rest)), "vqa:" + ":".join(Path(part).name for part in rest.split(":"))
     if (Path(data) / "expressions.jsonl").is_file():
-        return folder_questions(Scenes(data)), Path(data).name
+        return expression_questions(Scenes(data).asked), Path(data).name
     if kind == "describe":
         records, words = named_records(rest)
         return worded.region_questions(records), f"describe:{words}"
@@ -100,13 +114,34 @@ def scene_questions(library: ObjectLibrary, split: Any, seed: int) -> Iterator[A
         index += 1
 
 
-def folder_questions(scenes: Scenes) -> Iterator[Asked]:
-    """The expressions in a folder, those of one picture together."""
-    for image, rows in groupby(scenes.expressions(), key=lambda row: row["image"]):
+def group_questions(library: ObjectLibrary, split: Any, seed: int) -> Iterator[Asked]:
+    """One question a composed picture for all of a kind, of which it holds 1, 2 … 8 in turn, made without end."""
+    for index in count():
+        alike = 1 + index % LARGEST_GROUP
+        for again in range(100):
+            there = (alike, alike + 2)
+            scene = make_scene(library, split, seed, index + again * _SKIP, there, most=0, alike=alike)
+            who = Referents(scene.objects, scene.image.size)
+            fit = [n for n, m in who.nouns.items() if len(m) == alike and n != ANYTHING and who.askable(*m)]
+            noun = next((n for n in fit if is_countable(n) and not is_plural(n)), None)
+            if noun is not None:
+                break
+        else:
+            raise ValueError(f"no picture of split {split!r} holds {alike} things of a kind; the library is too small")
+        phrase = f"the {noun}" if alike == 1 else f"all the {plural(noun)}"
+        meant = [scene.objects[i] for i in who.left_to_right(who.nouns[noun])]
+        targets = tuple(Packed(o.box, encode_rle(o.mask), label=o.kind) for o in meant)
+        name = f"groups-{split}-{seed}-{index:06d}-0"
+        yield Asked(scene.image, (Question(name, phrase, "group", targets, scene.image.size, noun, 0),))
+
+
+def expression_questions(file: Path) -> Iterator[Asked]:
+    """The expressions in a file that `data scenes` wrote (or like it), those of one picture together."""
+    for image, rows in groupby(read_expressions(file), key=lambda row: row["image"]):
         found = []
         size = open_picture(image).size
         for row in rows:
-            with reading(scenes.folder / "expressions.jsonl", "a folder that `data scenes` wrote"):
+            with reading(file, "a folder that `data scenes` wrote"):
                 regions = zip(row["boxes"], row["masks"], strict=True)
                 targets = tuple(packed_of({"box": box, "mask": rle}) for box, rle in regions)
             found.append(Question(row["id"], row["phrase"], row["kind"], targets, size))

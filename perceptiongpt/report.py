@@ -28,7 +28,19 @@ CASES = 8  # pictures of each sort
 SIDE = 420  # pixels of a picture on the page
 TRUE, SAID = COLOURS[2], COLOURS[0]
 LEAST_ROWS = 3  # questions below which a category is no row of the table
-PARTS = ("rec", "res", "rejection", "group", "gres", "grec", "detection", "presence", "calibration", *WORDED)
+PARTS = (
+    "rec",
+    "res",
+    "same_kind",
+    "rejection",
+    "group",
+    "gres",
+    "grec",
+    "detection",
+    "presence",
+    "calibration",
+    *WORDED,
+)
 CHIEF = (
     ("rec.acc50", "boxes right", "share of phrases whose first box has IoU ≥ 0.5 with the true one (REC Acc@0.5)"),
     ("res.miou", "masks overlap", "mean IoU of the first mask with the true one (RES mIoU)"),
@@ -149,7 +161,7 @@ def _card(result: Mapping[str, Any], key: str, name: str, meaning: str) -> str:
 def _numbers(result: Mapping[str, Any]) -> str:
     """A small table for each part, with intervals and, where asked for, the teacher-forced column."""
     forced, made = result.get("teacher_forced") or {}, []
-    for part in PARTS:
+    for part in (*PARTS, *WORDED):
         found = []
         for field, value in (result.get(part) or {}).items():
             if isinstance(value, (list, dict)):
@@ -178,6 +190,11 @@ def _charts(result: Mapping[str, Any], rows: Sequence[Measure]) -> str:
         made.append(lines("Is a score worth what it says?", "score", "share right", [("answers", points)], True))
         risk = [(p["coverage"], p["risk"]) for p in sure["risk_coverage"]]
         made.append(lines("Wrong among the surest", "share answered", "share wrong", [("answers", risk)]))
+    none = result["rejection"]["curve"]
+    if none:
+        made.append(
+            lines("None said rightly", "T-acc", "N-acc", [("answers", [(p["t_acc"], p["n_acc"]) for p in none])])
+        )
     for part, title in (("by_kind", "By kind of phrase"), ("by_size", "By size"), ("by_distractors", "By distractors")):
         table = [(k, v["acc50"], v["miou"], v["n"]) for k, v in result[part].items()]
         if table:

@@ -8,7 +8,8 @@ from typing import Any
 LINES = {  # what stands in the table, by the part's name there and in the JSON
     "REC": ("rec", "acc50", "acc75", "acc90", "miou", "invalid"),
     "RES": ("res", "miou", "ciou", "p50", "invalid"),
-    "none": ("rejection", "n_acc", "t_acc"),
+    "same": ("same_kind", "acc50", "miou"),
+    "none": ("rejection", "n_acc", "t_acc", "best_n_acc_at_t_acc_95"),
     "all": ("group", "f1"),
     "det": ("detection", "ap", "ap50", "f1_miou"),
     "sure": ("calibration", "ece", "aurc"),
@@ -31,7 +32,7 @@ def table(result: dict[str, Any]) -> str:
         lines.append(f"{title:<4} {_told(values, *names)}   n {n}")
         bounds = result["intervals"].get(f"{part}.{names[0]}")
         lines += [f"     {names[0]} between {bounds[0]:.3f} and {bounds[1]:.3f} (95 %)"] if bounds else []
-        kinds = values.get("by_kind", {}).items()
+        kinds = (values.get("by_kind") or values.get("by_count") or {}).items()
         lines += [f"  {kind:<10} {_told(v, *(k for k in v if k != 'n'))}   n {v['n']}" for kind, v in kinds]
     for kind, value in result["by_kind"].items():
         lines.append(f"  {kind:<10} {_told(value, 'acc50', 'miou')}   n {value['n']}")

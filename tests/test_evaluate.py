@@ -27,7 +27,7 @@ from perceptiongpt.data.scenes import Scenes
 from perceptiongpt.evaluate import Workers, evaluate, teacher_forced
 from perceptiongpt.judging import judged, measure
 from perceptiongpt.predict import Eye
-from perceptiongpt.questions import Asked, Question, folder_questions, questions_of
+from perceptiongpt.questions import Asked, Question, expression_questions, questions_of
 from perceptiongpt.tables import table, to_json
 
 ROOT = Path(__file__).parents[1]
@@ -102,8 +102,9 @@ def test_the_truth_scores_one_everywhere() -> None:
     assert {result["rec"][k] for k in ("acc50", "acc75", "acc90", "miou")} == {1.0}
     assert result["res"]["miou"] == result["res"]["ciou"] == 1.0
     assert result["rec"]["invalid"] == 0.0
-    assert result["rejection"] == {"n_acc": 1.0, "t_acc": 1.0, "n_none": 2, "n_some": 4}
-    assert result["group"] == {"f1": 1.0, "n": 1}
+    assert result["rejection"].pop("curve")[0] == {"wanted": 1.0, "threshold": 1.0, "t_acc": 1.0, "n_acc": 1.0}
+    assert result["rejection"] == {"n_acc": 1.0, "t_acc": 1.0, "n_none": 2, "n_some": 4, "best_n_acc_at_t_acc_95": 1.0}
+    assert result["group"] == {"f1": 1.0, "n": 1, "by_count": {"3": {"f1": 1.0, "n": 1}}}
     assert result["gres"] == {"giou": 1.0, "ciou": 1.0, "n": 6}
     assert result["grec"] == {"pr": 1.0, "n": 6}
     assert result["presence"] == {"mcc": 1.0, "cgf1": 1.0}
@@ -343,7 +344,7 @@ def test_a_process_that_was_killed_goes_on_where_it_stood(tmp_path: Path, model_
 
 def test_a_folder_gives_the_questions_that_were_written(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "scenes")
-    assert [len(a.questions) for a in folder_questions(Scenes(folder))] == [4, 2]
+    assert [len(a.questions) for a in expression_questions(Scenes(folder).asked)] == [4, 2]
     asked, words = questions_of(str(folder))
     oracle = Oracle(lambda true: true)
     assert numbers(oracle, asked)["res"]["miou"] == 1.0

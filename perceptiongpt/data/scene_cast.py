@@ -62,12 +62,19 @@ def whole_degrees(pitch: float) -> float:
     return float(round(pitch))
 
 
-def choose(cast: Cast, pitch: float | None, rng: np.random.Generator, n: int, novel: bool) -> list[Actor]:
-    """n actors in groups of one kind each: often twins or triplets, so that colour, place and ordinals matter."""
+def choose(
+    cast: Cast, pitch: float | None, rng: np.random.Generator, n: int, novel: bool, alike: int = 0
+) -> list[Actor]:
+    """n actors in groups of one kind each: often twins or triplets, so that colour, place and ordinals matter.
+
+    `alike`: so many of the first kind, one of every other.
+    """
     how = rng.random()
     mode = "flat" if pitch is None else "ground" if how < 0.4 else "mixed" if how < 0.6 else "flat"
     shape = rng.random()
-    if n >= 4 and shape < 0.08:
+    if alike:
+        groups = [alike] + [1] * (n - alike)
+    elif n >= 4 and shape < 0.08:
         groups = [2, 2] + [1] * (n - 4)
     elif n >= 3 and shape < 0.25:
         groups = [int(rng.integers(3, min(n, 5) + 1))]

@@ -22,7 +22,7 @@ SIDE_SHARE = (0.20, 0.64)  # of the picture's height, drawn longest side; less i
 LEAST_VISIBLE = 1 / 3  # of an object's own pixels
 LEAST_AREA = 0.01  # of the picture
 VIEW_ANGLE = math.radians(45)  # vertical, of the camera over the ground plane
-BIGGEST_CROWD = 8
+BIGGEST_CROWD = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +61,21 @@ class _Place:
 
 
 def compose(
-    library: ObjectLibrary, split: Split, rng: np.random.Generator, count: tuple[int, int] = (2, 6)
+    library: ObjectLibrary, split: Split, rng: np.random.Generator, count: tuple[int, int] = (2, 6), alike: int = 0
 ) -> tuple[Image.Image, list[SceneObject]]:
-    """A picture RGB of `count[0]` to `count[1]` things and what is visible of each, back to front."""
-    if not 1 <= count[0] <= count[1] <= BIGGEST_CROWD:
-        raise ValueError(f"count {count} came; wanted 1 <= least <= most <= {BIGGEST_CROWD}")
+    """A picture RGB of `count[0]` to `count[1]` things and what is visible of each, back to front.
+
+    `alike`: so many of them are of one kind, and things are the smaller the more there are.
+    """
+    if not max(1, alike) <= count[0] <= count[1] <= BIGGEST_CROWD:
+        raise ValueError(f"count {count}, {alike} alike came; wanted 1 and alike <= least <= most <= {BIGGEST_CROWD}")
     cast = cast_of(library, split)
     size_wh = SIZES_WH[int(rng.integers(len(SIZES_WH)))]
     pitch = cast.pitches[int(rng.integers(len(cast.pitches)))] if cast.pitches else None
-    actors = choose(cast, pitch, rng, int(rng.integers(count[0], count[1] + 1)), split == "novel")
+    actors = choose(cast, pitch, rng, int(rng.integers(count[0], count[1] + 1)), split == "novel", alike)
     canvas = _ground(library, cast, rng, size_wh)
-    places = _arrange(library, actors, pitch, rng, size_wh)
+    crowd = min(1.0, math.sqrt(4 / len(actors))) if alike else 1.0 if len(actors) < 4 else 0.9
+    places = _arrange(library, actors, pitch, rng, size_wh, crowd)
     owner = np.zeros((size_wh[1], size_wh[0]), np.uint8)  # 0: background, k: the k-th place
     drawn = [_draw(library, canvas, owner, k, place, rng) for k, place in enumerate(places, 1)]
     objects = [_seen(owner, k, p, pixels) for k, (p, pixels) in enumerate(zip(places, drawn, strict=True), 1)]
@@ -96,9 +100,12 @@ def _arrange(
     pitch: float | None,
     rng: np.random.Generator,
     size_wh: tuple[int, int],
+    crowd: float,
 ) -> list[_Place]:
-    """A place for each actor, back to front; of several tries the one that covers the others least."""
-    crowd = 1.0 if len(actors) < 4 else 0.9
+    """A place for each actor, back to front; of several tries the one that covers the others least.
+
+    `crowd`: how large things are, of what they would be alone.
+    """
     grounded = [_compressed(a.thing) for a in actors if a.grounded]
     base = rng.uniform(0.42, 0.62) * crowd / (max(grounded) if grounded else 1.0)
     places: list[_Place] = []

@@ -45,13 +45,15 @@ def make_scene(
     count: tuple[int, int] = (2, 6),
     most: int = 8,
     missing: float | None = None,
+    alike: int = 0,
 ) -> Scene:
     """The `index`-th scene of a split and seed: `count` things (least, most) and at most `most` expressions.
 
-    `missing`: the share of expressions drawn for what isn't there, where it is to be another than usual.
+    `missing`: the share of expressions drawn for what isn't there, where it is to be another than usual. `alike`: how
+    many of the things are of one kind, where that is to be known.
     """
     rng = _generator(split, seed, index, 0)
-    image, objects = compose(library, split, rng, count)
+    image, objects = compose(library, split, rng, count, alike)
     found = express(objects, image.size, cast_of(library, split).nouns, rng, most, missing)
     return Scene(image, tuple(objects), found, f"{split}-{seed}-{index:06d}")
 
@@ -236,6 +238,7 @@ class Scenes:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self.asked = self.folder / "expressions.jsonl"
         missing = [
             f for f in ("samples.jsonl", "expressions.jsonl", "annotations.json") if not (self.folder / f).is_file()
         ]
@@ -249,11 +252,16 @@ class Scenes:
         return read_jsonl(self.folder / "samples.jsonl", self.folder)
 
     def expressions(self) -> Iterator[dict[str, Any]]:
-        """What `evaluate` asks: id, image (a path), phrase, kind, boxes (xyxy pixels), masks (RLE), left to right."""
-        for where, row in read_rows(self.folder / "expressions.jsonl"):
-            wanted = {"id", "image", "phrase", "kind", "boxes", "masks"}
-            if not isinstance(row, dict) or set(row) != wanted:
-                raise ValueError(f"{where}: other keys than {sorted(wanted)}; write the scenes again")
-            if not all(isinstance(row[k], str) for k in ("id", "phrase", "kind")):
-                raise ValueError(f"{where}: id, phrase or kind is no text; write the scenes again")
-            yield {**row, "image": below(self.folder, row["image"], where)}
+        """What `evaluate` asks, as `read_expressions` gives it."""
+        return read_expressions(self.asked)
+
+
+def read_expressions(file: Path) -> Iterator[dict[str, Any]]:
+    """The lines of `expressions.jsonl`: id, image (a path), phrase, kind, boxes (xyxy pixels), masks (RLE)."""
+    for where, row in read_rows(file):
+        wanted = {"id", "image", "phrase", "kind", "boxes", "masks"}
+        if not isinstance(row, dict) or set(row) != wanted:
+            raise ValueError(f"{where}: other keys than {sorted(wanted)}; write the scenes again")
+        if not all(isinstance(row[k], str) for k in ("id", "phrase", "kind")):
+            raise ValueError(f"{where}: id, phrase or kind is no text; write the scenes again")
+        yield {**row, "image": below(file.parent, row["image"], where)}

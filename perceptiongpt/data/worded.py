@@ -16,17 +16,19 @@ from perceptiongpt.data.objects import ObjectLibrary
 from perceptiongpt.data.question import Asked, Question
 from perceptiongpt.data.record import Record
 from perceptiongpt.data.sample import Sample
-from perceptiongpt.data.scene_questions import QuestionStream
+from perceptiongpt.data.scene_questions import KINDS, QuestionStream
 from perceptiongpt.data.vqa import LETTERS, PARTS, READERS, listed, read_vqa
 
 JUDGES = {**dict.fromkeys(READERS, "vqa"), "pope": "pope", "mmbench": "choice", "seedbench": "choice"}
 WITHOUT_SIZE = (0, 0)  # of a picture whose size no judge wants
 
 
-def scene_questions(library: ObjectLibrary, split: Any, seed: int, captions: bool) -> Iterator[Asked]:
-    """Composed pictures with questions of a word or two, or with their caption, made when asked for, without end."""
+def scene_questions(
+    library: ObjectLibrary, split: Any, seed: int, captions: bool, kinds: tuple[str, ...] = KINDS
+) -> Iterator[Asked]:
+    """Composed pictures with questions of `kinds`, or with their caption, made when asked for, without end."""
     for index in count():
-        sample = QuestionStream(split, seed, index + 1, library, captions=captions)[index]
+        sample = QuestionStream(split, seed, index + 1, library, kinds=kinds, captions=captions)[index]
         picture, turns = f"{split}-{seed}-{index:06d}", sample.turns
         judge = "captions" if captions else "vqa"
         yield Asked(

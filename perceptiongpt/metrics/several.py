@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 F1_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
+T_ACCS = tuple(round(1 - 0.01 * i, 2) for i in range(31))  # 1 … 0.7
 
 
 def rejection(found: Sequence[bool], exists: Sequence[bool]) -> dict[str, float | None]:
@@ -23,6 +26,26 @@ def rejection(found: Sequence[bool], exists: Sequence[bool]) -> dict[str, float 
         "n_none": int((~true).sum()),
         "n_some": int(true.sum()),
     }
+
+
+def rejection_curve(sure: Sequence[float], exists: Sequence[bool]) -> dict[str, Any]:
+    """N-acc against T-acc when answers less sure than a threshold are taken for "none".
+
+    `sure`: an answer's score that there is something, -inf where nothing was said. `curve`: for each T-acc of
+    `T_ACCS` that can be had, the highest threshold that keeps it (a score at the threshold is kept), T-acc and N-acc
+    there. `best_n_acc_at_t_acc_95`: N-acc where T-acc >= 0.95; None where that can't be had, or nothing is missing.
+    The threshold is chosen on the very answers that are judged: the best possible, not what a user gets.
+    """
+    score, there = np.asarray(sure, float), np.asarray(exists, bool)
+    some, none = np.sort(score[there])[::-1], score[~there]
+    curve = []
+    for wanted in T_ACCS if len(some) and len(none) else ():
+        threshold = some[ceil(round(wanted * len(some), 6)) - 1]
+        if np.isfinite(threshold):
+            kept = {"t_acc": float((some >= threshold).mean()), "n_acc": float((none < threshold).mean())}
+            curve.append({"wanted": wanted, "threshold": float(threshold), **kept})
+    best = next((point["n_acc"] for point in curve if point["wanted"] == 0.95), None)
+    return {"best_n_acc_at_t_acc_95": best, "curve": curve}
 
 
 def generalized(shared: Sequence[float], said: Sequence[float], true: Sequence[float]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from perceptiongpt.metrics.several import (
     hungarian_hits,
     presence,
     rejection,
+    rejection_curve,
 )
 
 
@@ -26,6 +27,24 @@ def test_rejection_counts_both_ways_of_being_right():
     got = rejection([False, False, True, True, False], [False, False, False, True, True])
     assert got == {"n_acc": pytest.approx(2 / 3), "t_acc": 0.5, "n_none": 3, "n_some": 2}
     assert rejection([True], [True])["n_acc"] is None
+
+
+def test_the_rejection_curve_on_rows_worked_by_hand():
+    some, none = [0.9] * 18 + [0.4, 0.2], [-np.inf, 0.3, 0.3, 0.8]
+    got = rejection_curve([*some, *none], [True] * 20 + [False] * 4)
+    at = {point["wanted"]: point for point in got["curve"]}
+    # 20 are there: 0.2 keeps all and drops the silent one; 0.4 keeps 19 and drops three; 0.9 keeps 18 and drops all
+    assert at[1.0] == {"wanted": 1.0, "threshold": 0.2, "t_acc": 1.0, "n_acc": 1 / 4}
+    assert at[0.95] == {"wanted": 0.95, "threshold": 0.4, "t_acc": 0.95, "n_acc": 3 / 4}
+    assert at[0.9] == {"wanted": 0.9, "threshold": 0.9, "t_acc": 0.9, "n_acc": 1.0}
+    assert got["best_n_acc_at_t_acc_95"] == 3 / 4
+
+
+def test_a_t_acc_that_silence_forbids_is_no_point_of_the_curve():
+    got = rejection_curve([0.9] * 9 + [-np.inf, 0.1], [True] * 10 + [False])
+    assert got["best_n_acc_at_t_acc_95"] is None
+    assert got["curve"][0] == {"wanted": 0.9, "threshold": 0.9, "t_acc": 0.9, "n_acc": 1.0}
+    assert rejection_curve([0.9], [True]) == {"best_n_acc_at_t_acc_95": None, "curve": []}
 
 
 def test_generalized_ious_on_rows_worked_by_hand():
