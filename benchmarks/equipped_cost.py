@@ -73,17 +73,17 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     with quiet(), torch.inference_mode():
         bare, processor = open_host(given.host, "float32", "cpu")
         model = equip(copy.deepcopy(bare), processor).eval()
-        given = inputs(model)
+        question = inputs(model)
         how = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
-        said = [bare.generate(**given, **how)]
+        said = [bare.generate(**question, **how)]
 
         def unused() -> Any:
             with disabled(model) as held:
                 bare: Any = held
-                return bare.generate(**given, **how)
+                return bare.generate(**question, **how)
 
         said.append(unused())
-        figures = pairs(lambda: bare.generate(**given, **how), unused, rounds)
+        figures = pairs(lambda: bare.generate(**question, **how), unused, rounds)
     return {
         "host": given.host,
         "tokens": tokens,

@@ -44,7 +44,7 @@ def told(
                 raise ValueError(f"--{name} {value} came; give at least 1")
         if given.json and not given.json.absolute().parent.is_dir():
             raise FileNotFoundError(f"the folder {given.json.parent} is not there; make it first")
-        result = {
+        result: dict[str, Any] = {
             "benchmark": read.prog,
             "machine": machine(getattr(given, "threads", None)),
             "command": shlex.join(["python", f"benchmarks/{read.prog}.py", *words]),
