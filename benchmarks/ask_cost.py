@@ -8,10 +8,6 @@ beside the clock's stands the processor's own time, which another job on the mac
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import shlex
 import statistics
 import sys
 import time
@@ -20,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import perceptiongpt
+
+sys.path.insert(0, str(Path(__file__).parent))
+from forced import endless
+from telling import model_facts, options, target, told
 
 PICTURE = Path(perceptiongpt.__file__).parent / "demo" / "scene.jpg"
 QUESTION = "What is on the left of the sofa, and what colour is it?"
@@ -73,9 +73,7 @@ def measure(model: Any, tokens: int, rounds: int, pixels: dict[str, Any], size_w
 
     ways = {"plain": lambda: answer(plain), "cached": lambda: answer(asking), "two_pass": twice}
     spent: dict[str, list[float]] = {name: [] for name in (*ways, *(f"cpu_{name}" for name in ways), "look")}
-    ends = loop.end_tokens
-    setattr(loop, "end_tokens", lambda model: set())  # noqa: B010 - an answer must not end before the others do
-    try:
+    with endless():  # an answer must not end before the others do
         for number in range(rounds + 1):  # the first warms up
             for name, way in ways.items():
                 started, worked = time.perf_counter(), time.process_time()
@@ -86,8 +84,6 @@ def measure(model: Any, tokens: int, rounds: int, pixels: dict[str, Any], size_w
                 started = time.perf_counter()
                 model.asker.reply(torch.zeros(1, held.width), seen.sources, torch.zeros(1, dtype=torch.long))
                 spent["look"] += [time.perf_counter() - started] * (number > 0)
-    finally:
-        loop.end_tokens = ends
     seconds = {name: statistics.median(times) for name, times in spent.items()}
     ratios = {
         f"{clock}ratio_{name}": seconds[clock + name] / seconds[f"{clock}plain"]
@@ -101,36 +97,24 @@ def table(result: dict[str, Any]) -> str:
     """The figures as lines to read, each beside its target."""
     lines = []
     for name, unit, what in ROWS:
-        value, most = result["figures"][name], AT_MOST.get(name)
-        told = "" if most is None else f"  wanted <= {most:g}" + ("" if value <= most else "  MISSED")
-        lines.append(f"{what:<46} {value:>8.3f} {unit:<2}{told}".rstrip())
-    facts = "; ".join(f"{k} {v}" for k, v in result["machine"].items())
-    return "\n".join([*lines, f"{result['tokens']} tokens an answer, prompt of {result['figures']['prompt']}; {facts}"])
+        value = result["figures"][name]
+        most = target(value, "<=", AT_MOST[name]) if name in AT_MOST else ""
+        lines.append(f"{what:<46} {value:>8.3f} {unit:<2}{most}".rstrip())
+    return "\n".join([*lines, f"{result['tokens']} tokens an answer, prompt of {result['figures']['prompt']}"])
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 0 when it ran, 2 when it could not."""
-    top = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    top.add_argument("--host", default="default", help="host to ask with (default: %(default)s)")
-    top.add_argument("--tokens", type=int, default=32, help="tokens an answer (default: %(default)s)")
-    top.add_argument("--rounds", type=int, default=9, help="rounds (default: %(default)s)")
-    top.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
-    top.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16 (default: %(default)s)")
-    top.add_argument("--quick", action="store_true", help="two rounds: proof that it runs")
-    top.add_argument("--json", metavar="FILE", help="write the figures to FILE")
-    told = top.parse_args(words)
-    try:
-        result = run(told)
-    except (ValueError, OSError) as error:
-        print(f"ask_cost: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    if told.json:
-        Path(told.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table(result))
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: 0 when it ran, 2 for what was refused."""
+    read = options("ask_cost", __doc__, "two rounds")
+    read.add_argument("--host", default="default", help="host to ask with (default: %(default)s)")
+    read.add_argument("--tokens", type=int, default=32, help="tokens an answer (default: %(default)s)")
+    read.add_argument("--rounds", type=int, default=9, help="rounds (default: %(default)s)")
+    read.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
+    read.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16 (default: %(default)s)")
+    return told(read, run, table, argv)
 
 
-def run(told: argparse.Namespace) -> dict[str, Any]:
+def run(given: argparse.Namespace) -> dict[str, Any]:
     """All figures of one run."""
     import torch
 
@@ -138,36 +122,21 @@ def run(told: argparse.Namespace) -> dict[str, Any]:
     from perceptiongpt.hosts import open_host
     from perceptiongpt.model.perception import equip
 
-    if min(told.tokens, told.rounds, told.threads) < 1:
-        raise ValueError(
-            f"{told.tokens} tokens, {told.rounds} rounds, {told.threads} threads; wanted at least 1 of each"
-        )
-    torch.set_num_threads(told.threads)
-    host, processor = open_host(told.host, told.dtype)
+    torch.set_num_threads(given.threads)
+    host, processor = open_host(given.host, given.dtype)
     model = equip(host, processor, points=False, lora_targets="none", ask=ASK).eval()
-    picture = open_picture(PICTURE)
+    picture, rounds = open_picture(PICTURE), 2 if given.quick else given.rounds
     pixels = model.backbone.pixels([model.backbone.canvas(picture.size).view(picture)])
     with torch.inference_mode():
-        figures = measure(model, told.tokens, 2 if told.quick else told.rounds, pixels, picture.size)
-    machine = {
-        "cores": os.cpu_count(),
-        "architecture": platform.machine(),
-        "threads": told.threads,
-        "dtype": str(model.backbone.dtype).removeprefix("torch."),
-        "torch": torch.__version__,
-    }
-    options = shlex.join(f"--{k}={v}" for k, v in vars(told).items() if v and k not in ("json", "quick"))
+        figures = measure(model, given.tokens, rounds, pixels, picture.size)
     return {
-        "benchmark": "ask_cost",
-        "host": told.host,
-        "tokens": told.tokens,
-        "rounds": 2 if told.quick else told.rounds,
+        "host": given.host,
+        "tokens": given.tokens,
+        "rounds": rounds,
         "figures": figures,
-        "ratio_cached": figures["ratio_cached"],
-        "ratio_two_pass": figures["ratio_two_pass"],
+        **{name: figures[name] for name in ("ratio_cached", "ratio_two_pass")},
         "at_most": AT_MOST,
-        "machine": machine,
-        "command": f"python benchmarks/ask_cost.py {options}" + (" --quick" if told.quick else ""),
+        "machine": model_facts(model),
     }
 
 

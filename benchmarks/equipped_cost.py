@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -20,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import perceptiongpt
+
+sys.path.insert(0, str(Path(__file__).parent))
+from telling import model_facts, options, target, told
 
 PICTURE = Path(perceptiongpt.__file__).parent / "demo" / "scene.jpg"
 AT_MOST = 1.01
@@ -61,56 +61,55 @@ def pairs(first: Callable[[], Any], second: Callable[[], Any], rounds: int) -> d
     return {k: statistics.median(v) for k, v in told.items()}
 
 
-def measure(host: str, tokens: int, rounds: int, threads: int) -> dict[str, Any]:
-    """The figures of one host, and of what machine they are."""
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """The figures of one host, which answers as the command says."""
     import torch
 
     from perceptiongpt.hosts import equip, open_host, quiet
     from perceptiongpt.model.adapt import disabled
 
-    torch.set_num_threads(threads)
+    tokens, rounds = (6, 2) if given.quick else (given.tokens, given.rounds)
+    torch.set_num_threads(given.threads)
     with quiet(), torch.inference_mode():
-        bare, processor = open_host(host, "float32", "cpu")
+        bare, processor = open_host(given.host, "float32", "cpu")
         model = equip(copy.deepcopy(bare), processor).eval()
-        given = inputs(model)
+        question = inputs(model)
         how = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
-        said = [bare.generate(**given, **how)]
+        said = [bare.generate(**question, **how)]
 
         def unused() -> Any:
             with disabled(model) as held:
                 bare: Any = held
-                return bare.generate(**given, **how)
+                return bare.generate(**question, **how)
 
         said.append(unused())
-        figures = pairs(lambda: bare.generate(**given, **how), unused, rounds)
-    machine = {"cores": os.cpu_count(), "architecture": platform.machine(), "threads": threads, "dtype": "float32"}
+        figures = pairs(lambda: bare.generate(**question, **how), unused, rounds)
     return {
-        "benchmark": "equipped_cost",
-        "host": host,
+        "host": given.host,
         "tokens": tokens,
         "rounds": rounds,
         **figures,
         "same_answer": bool(torch.equal(*said)),
         "at_most": {"ratio": AT_MOST},
-        "machine": {**machine, "torch": torch.__version__},
+        "machine": model_facts(model),
     }
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """The command; 0 when it ran, whatever the figures."""
-    one = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    one.add_argument("--host", default="default", help="what open_host takes (default: %(default)s)")
-    one.add_argument("--tokens", type=int, default=32, help="an answer's length (default: %(default)s)")
-    one.add_argument("--rounds", type=int, default=15, help="pairs (default: %(default)s)")
-    one.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    one.add_argument("--json", metavar="FILE", help="write the figures to FILE")
-    told = one.parse_args(words)
-    out = measure(told.host, told.tokens, told.rounds, told.threads)
-    print(f"bare      {out['bare']:.4f} s\nequipped  {out['equipped']:.4f} s")
-    print(f"ratio     {out['ratio']:.4f}    wanted <= {AT_MOST}\ncpu ratio {out['cpu_ratio']:.4f}")
-    if told.json:
-        Path(told.json).write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
-    return 0
+def table(result: dict[str, Any]) -> str:
+    """The figures as lines to read, the ratio beside its target."""
+    names = ("bare", "equipped", "ratio", "cpu_ratio")
+    most = {"ratio": target(result["ratio"], "<=", AT_MOST)}
+    return "\n".join(f"{name:<10} {result[name]:.4f}{most.get(name, '')}" for name in names)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: 0 when it ran, 2 for what was refused."""
+    read = options("equipped_cost", __doc__, "two rounds of six tokens")
+    read.add_argument("--host", default="default", help="what open_host takes (default: %(default)s)")
+    read.add_argument("--tokens", type=int, default=32, help="an answer's length (default: %(default)s)")
+    read.add_argument("--rounds", type=int, default=15, help="pairs (default: %(default)s)")
+    read.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    return told(read, measure, table, argv)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import json
 import multiprocessing
 import resource
-import shlex
 import sys
 import tempfile
 import time
@@ -20,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+from telling import options, target, told
 
 BOXES, MASKS = 1_000_000, 50_000
 SIDES = (480, 640)  # of a mask's picture, h and w
@@ -155,24 +157,37 @@ def judging(boxes: int, masks: int, folder: Path) -> dict[str, float]:
     }
 
 
-def table(figures: dict[str, float]) -> str:
+def table(result: dict[str, Any]) -> str:
     """The figures as lines to read, each beside its target (a negative one is the most that is wanted)."""
     lines = []
     for name, unit, wanted, what in ROWS:
-        if name not in figures:
-            continue
-        line = f"{what:<66} {figures[name]:>8.2f} {unit}"
-        if wanted is not None:
-            met = figures[name] >= wanted if wanted > 0 else figures[name] <= -wanted
-            line += f"  wanted {'>=' if wanted > 0 else '<='} {abs(wanted):g}{'' if met else '  MISSED'}"
-        lines.append(line)
+        if name in result["figures"]:
+            value = result["figures"][name]
+            sign = "" if wanted is None else target(value, ">=" if wanted > 0 else "<=", abs(wanted))
+            lines.append(f"{what:<66} {value:>8.2f} {unit}{sign}")
     return "\n".join(lines)
 
 
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """The figures of the parts that are wanted."""
+    n, alone, boxes, masks = (8, 2, 2000, 50) if given.quick else (given.n, given.alone, given.boxes, given.masks)
+    figures: dict[str, float] = {}
+    if given.part != "asking":
+        # A process of its own: the peak is of judging alone.
+        spawn = multiprocessing.get_context("spawn")
+        with tempfile.TemporaryDirectory() as folder, spawn.Pool(1) as pool:
+            figures |= pool.apply(judging, (boxes, masks, Path(folder)))
+    if given.part != "judging":
+        figures |= asking(given.model, n, alone, given.threads)
+    return {
+        "figures": {name: round(value, 6) for name, value in figures.items()},
+        "wanted": {name: wanted for name, _, wanted, _ in ROWS if wanted is not None},
+    }
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the table, write the JSON; 2 for what was refused."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    read = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """The command: 0 when it ran, 2 for what was refused."""
+    read = options("evaluation", __doc__, "8 questions, 2,000 boxes, 50 masks")
     read.add_argument("--part", choices=("asking", "judging", "both"), default="both")
     read.add_argument("--model", metavar="FOLDER", help="a trained model (default: the one that ships)")
     read.add_argument("--n", type=int, default=500, help="questions asked in batches (default: %(default)s)")
@@ -180,36 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     read.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     read.add_argument("--boxes", type=int, default=BOXES)
     read.add_argument("--masks", type=int, default=MASKS)
-    read.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE")
-    told = read.parse_args(words)
-    figures: dict[str, float] = {}
-    try:
-        if min(told.threads, told.n, told.alone, told.boxes, told.masks) < 1:
-            raise ValueError("a count below 1 came; give at least 1 of each")
-        if told.json and not told.json.parent.is_dir():
-            raise FileNotFoundError(f"the folder {told.json.parent} is not there; make it first")
-        if told.part != "asking":
-            # A process of its own: the peak is of judging alone.
-            spawn = multiprocessing.get_context("spawn")
-            with tempfile.TemporaryDirectory() as folder, spawn.Pool(1) as pool:
-                figures |= pool.apply(judging, (told.boxes, told.masks, Path(folder)))
-        if told.part != "judging":
-            figures |= asking(told.model, told.n, told.alone, told.threads)
-    except (ValueError, OSError) as error:
-        print(f"evaluation: {error}", file=sys.stderr)
-        return 2
-    command = shlex.join(["python", "benchmarks/evaluation.py", *words])
-    result = {
-        "benchmark": "evaluation",
-        "figures": {name: round(value, 6) for name, value in figures.items()},
-        "wanted": {name: wanted for name, _, wanted, _ in ROWS if wanted is not None},
-        "command": command,
-    }
-    if told.json:
-        told.json.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    print(table(figures))
-    print(command)
-    return 0
+    return told(read, run, table, argv)
 
 
 if __name__ == "__main__":

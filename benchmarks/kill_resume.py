@@ -6,11 +6,11 @@ Knows how to kill its own children. Knows nothing of how a run saves itself.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,6 +27,9 @@ from perceptiongpt.data.shapes import shapes
 from perceptiongpt.model.perception import equip
 from perceptiongpt.model.tiny import FAMILIES
 
+sys.path.insert(0, str(Path(__file__).parent))
+from telling import options, told
+
 SETTINGS: dict[str, Any] = {
     "decoder_width": 16,
     "decoder_depth": 1,
@@ -34,28 +37,33 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    told = argparse.ArgumentParser(description=__doc__)
-    told.add_argument("--kills", type=int, default=20)
-    told.add_argument("--steps", type=int, default=12)
-    told.add_argument("--seed", type=int, default=0)
-    told.add_argument("--quick", action="store_true", help="two kills")
-    told.add_argument("--json", metavar="FILE")
-    given = told.parse_args(argv)
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """The trials in a folder of their own."""
     torch.set_num_threads(1)
-    kills = 2 if given.quick else given.kills
     root = Path(tempfile.mkdtemp(prefix="kill-"))
     try:
-        result = trials(root, kills, given.steps, random.Random(given.seed))
+        result = trials(root, 2 if given.quick else given.kills, given.steps, random.Random(given.seed))
     finally:
         shutil.rmtree(root)
-    print(
-        f"{result['identical']} of {kills} killed runs ended with the weights of the undisturbed one (wanted {kills})"
+    return {**result, "failed": result["identical"] != result["kills"], "machine": {"threads": 1}}
+
+
+def table(result: dict[str, Any]) -> str:
+    """How many runs ended as the undisturbed one, and when they were killed."""
+    moments = ", ".join(f"{s:.2f} s" for s in result["killed_at"])
+    return (
+        f"{result['identical']} of {result['kills']} killed runs ended with the weights of the undisturbed one "
+        f"(wanted {result['kills']})\nkilled after {moments} of {result['seconds']:.2f} s"
     )
-    print(f"killed after {', '.join(f'{s:.2f} s' for s in result['killed_at'])} of {result['seconds']:.2f} s")
-    if given.json:
-        Path(given.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return int(result["identical"] != kills)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: 0 when all is identical, 1 when not, 2 for what was refused."""
+    read = options("kill_resume", __doc__, "two kills")
+    read.add_argument("--kills", type=int, default=20, help="(default: %(default)s)")
+    read.add_argument("--steps", type=int, default=12, help="of the run (default: %(default)s)")
+    read.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    return told(read, run, table, argv)
 
 
 def trials(root: Path, kills: int, steps: int, rng: random.Random) -> dict[str, Any]:
@@ -64,13 +72,7 @@ def trials(root: Path, kills: int, steps: int, rng: random.Random) -> dict[str, 
     started = time.monotonic()
     ended(begun(whole, steps, resume=False))
     seconds = time.monotonic() - started
-    result: dict[str, Any] = {
-        "benchmark": "kill_resume",
-        "kills": kills,
-        "seconds": seconds,
-        "identical": 0,
-        "killed_at": [],
-    }
+    result: dict[str, Any] = {"kills": kills, "seconds": seconds, "identical": 0, "killed_at": []}
     for number in range(kills):
         out, after = root / str(number), rng.uniform(0.0, seconds)
         child = begun(out, steps, resume=False)
@@ -114,4 +116,4 @@ def weights(out: Path) -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import random
-import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from telling import options, target, told
 
 ANNOTATIONS, QUICK = 100_000, 1_000
 A_PICTURE = 6  # annotations
@@ -63,8 +63,9 @@ def make(path: Path, count: int, seed: int = 0) -> int:
     return path.stat().st_size
 
 
-def measure(count: int, command: str) -> dict[str, Any]:
-    """The figures of one reading of a file of `count` annotations."""
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """The figures of one reading."""
+    count = QUICK if given.quick else ANNOTATIONS
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "instances.json"
         size = make(path, count)
@@ -73,13 +74,10 @@ def measure(count: int, command: str) -> dict[str, Any]:
     if figures["things"] != count:
         raise ValueError(f"{figures['things']} of {count} annotations were read; the reader is broken")
     return {
-        "benchmark": "read_coco",
         "annotations": count,
         "file_mb": size / 1e6,
         "figures": figures,
         "at_most": {name: most for name, _, most, _ in ROWS},
-        "machine": {"cores": os.cpu_count(), "architecture": platform.machine(), "python": platform.python_version()},
-        "command": command,
     }
 
 
@@ -88,33 +86,13 @@ def table(result: dict[str, Any]) -> str:
     lines = [f"{result['annotations']} annotations, {result['file_mb']:.1f} MB"]
     for name, unit, most, what in ROWS:
         value = result["figures"][name]
-        lines.append(
-            f"{what:<40} {value:>8.2f} {unit:<2}  wanted <= {most:g} {unit}{'' if value <= most else '  MISSED'}"
-        )
-    lines.append(", ".join(f"{k} {v}" for k, v in result["machine"].items()))
-    return "\n".join([*lines, result["command"]])
+        lines.append(f"{what:<40} {value:>8.2f} {unit:<2}{target(value, '<=', most, unit)}")
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the table, write the JSON; 2 for what was refused."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    read = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    read.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE")
-    read.add_argument("--quick", action="store_true", help=f"{QUICK} annotations: does it run at all?")
-    told = read.parse_args(words)
-    try:
-        if told.json and not told.json.parent.is_dir():
-            raise FileNotFoundError(f"the folder {told.json.parent} is not there; make it first")
-        result = measure(
-            QUICK if told.quick else ANNOTATIONS, shlex.join(["python", "benchmarks/read_coco.py", *words])
-        )
-        if told.json:
-            told.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(table(result))
-    return 0
+    """The command: 0 when it ran, 2 for what was refused."""
+    return told(options("read_coco", __doc__, f"{QUICK} annotations"), measure, table, argv)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
-import shlex
 import statistics
 import subprocess
 import sys
@@ -21,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import perceptiongpt
+
+sys.path.insert(0, str(Path(__file__).parent))
+from telling import model_facts, options, target, told
 
 DEMO = Path(perceptiongpt.__file__).parent / "demo"
 PICTURE = "scene.jpg"
@@ -93,23 +93,6 @@ def peak_gigabytes() -> float:
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9  # macOS counts bytes, Linux KiB
 
 
-def machine(eye: Any, threads: int) -> dict[str, Any]:
-    """What the figures were taken on."""
-    import torch
-    import transformers
-
-    return {
-        "cores": os.cpu_count(),
-        "architecture": platform.machine(),
-        "threads": threads,
-        "device": str(eye.model.backbone.device),
-        "dtype": str(eye.model.backbone.dtype).removeprefix("torch."),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-
-
 def table(result: dict[str, Any]) -> str:
     """The figures as lines to read, each beside its target."""
     lines = []
@@ -117,62 +100,41 @@ def table(result: dict[str, Any]) -> str:
         value = result["figures"][name]
         line = f"{what:<54} {value:>9.{digits}f} {unit:<2}"
         if most is not None:
-            line += f"  wanted <= {most:g} {unit}".rstrip() + ("" if value <= most else "  MISSED")
+            line += target(value, "<=", most, unit)
         lines.append(line.rstrip())
-    told = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
-    lines += [f"model {result['model']}, {result['calls']} calls after {result['warm_ups']} more; {told}"]
-    return "\n".join([*lines, result["command"]])
+    return "\n".join([*lines, f"model {result['model']}, {result['calls']} calls after {result['warm_ups']} more"])
 
 
-def measure(model: str | None, threads: int, quick: bool, command: str) -> dict[str, Any]:
-    """All figures of a model folder (None: the packaged model), with targets, machine and command."""
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """All figures of a model folder, with targets."""
     import torch
 
     from perceptiongpt import load
 
-    torch.set_num_threads(threads)
-    eye = load(model, device="cpu")
-    count, warm_ups = (2, 1) if quick else (CALLS, WARM_UPS)
+    torch.set_num_threads(given.threads)
+    eye = load(given.model, device="cpu")
+    count, warm_ups = (2, 1) if given.quick else (CALLS, WARM_UPS)
     figures = calls(eye, count, warm_ups)
     figures["peak_memory"] = peak_gigabytes()  # before training is prepared: that is no part of a call
     figures["tokens_a_region"] = eye.model.settings.vis_tokens
     figures |= trained_shares(eye.model)
-    figures["help"] = help_seconds(1 if quick else HELPS)
+    figures["help"] = help_seconds(1 if given.quick else HELPS)
     return {
-        "benchmark": "segment_call",
         "model": eye.name,
         "calls": count,
         "warm_ups": warm_ups,
         "figures": {name: round(value, 6) for name, value in figures.items()},
         "at_most": {name: most for name, _, _, most, _ in ROWS if most is not None},
-        "machine": machine(eye, threads),
-        "command": command,
+        "machine": model_facts(eye.model),
     }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the table, write the JSON; 2 for what was refused."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    read = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """The command: 0 when it ran, 2 for what was refused."""
+    read = options("segment_call", __doc__, "two calls")
     read.add_argument("--model", metavar="FOLDER", help="a trained model (default: the one that ships)")
     read.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
-    read.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE")
-    read.add_argument("--quick", action="store_true", help="two calls: does it run at all?")
-    told = read.parse_args(words)
-    try:
-        if told.threads < 1:
-            raise ValueError(f"{told.threads} threads came; give at least 1")
-        if told.json and not told.json.parent.is_dir():
-            raise FileNotFoundError(f"the folder {told.json.parent} is not there; make it first")
-        command = shlex.join(["python", "benchmarks/segment_call.py", *words])
-        result = measure(told.model, told.threads, told.quick, command)
-    except (ValueError, OSError) as error:
-        print(f"segment_call: {error}", file=sys.stderr)
-        return 2
-    if told.json:
-        told.json.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    print(table(result))
-    return 0
+    return told(read, measure, table, argv)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import multiprocessing
-import os
-import platform
 import resource
-import shlex
 import statistics
 import sys
 import time
@@ -25,6 +21,7 @@ import perceptiongpt
 
 sys.path.insert(0, str(Path(__file__).parent))
 from forced import endless, saying
+from telling import model_facts, options, target, told
 
 PICTURE = Path(perceptiongpt.__file__).parent / "demo" / "scene.jpg"
 PHRASE = "the red mug"
@@ -238,8 +235,8 @@ def memory_of_objects(model: str | None, objects: int, side: int, threads: int) 
     return {"one_object_mb": peaks[1], "mask_memory_mb": peaks[objects] - peaks[1]}
 
 
-def measure(told: argparse.Namespace, command: str) -> dict[str, Any]:
-    """Every figure of a model folder (None: the packaged model), with targets, machine and command."""
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """Every figure of a model folder, with targets."""
     import torch
 
     from perceptiongpt import load
@@ -247,37 +244,28 @@ def measure(told: argparse.Namespace, command: str) -> dict[str, Any]:
     from perceptiongpt.model import store
     from perceptiongpt.predict import PACKAGED
 
-    torch.set_num_threads(told.threads)
-    rounds, tokens, count = (1, 6, 4) if told.quick else (told.rounds, told.tokens, QUESTIONS)
-    eye = load(told.model)
-    name = store.read_config(store.model_folder(told.model) if told.model else PACKAGED)["host"]
+    torch.set_num_threads(given.threads)
+    rounds, tokens, count = (1, 6, 4) if given.quick else (given.rounds, given.tokens, QUESTIONS)
+    eye = load(given.model)
+    name = store.read_config(store.model_folder(given.model) if given.model else PACKAGED)["host"]
     host, _ = open_host(name)
     figures: dict[str, Any] = loop_against_generate(eye, PICTURE, tokens, rounds)
     figures |= call_against_floor(eye, host, PICTURE, 2 * rounds)
     figures |= questions(eye, PICTURE, count, max(1, rounds // 3))
-    sizes = BATCHES[:2] if told.quick else BATCHES
+    sizes = BATCHES[:2] if given.quick else BATCHES
     figures["batches"] = batches(eye, PICTURE, sizes, max(1, rounds // 3))
-    objects, side = (4, 64) if told.quick else (OBJECTS, SIDE)
+    objects, side = (4, 64) if given.quick else (OBJECTS, SIDE)
     with multiprocessing.get_context("spawn").Pool(1) as pool:  # a fresh process, whose peak is nobody else's
-        figures |= pool.apply(memory_of_objects, (told.model, objects, side, told.threads))
+        figures |= pool.apply(memory_of_objects, (given.model, objects, side, given.threads))
     device = eye.model.backbone.device
-    figures["large"] = large(told, LARGE, device) if device.type != "cpu" else {}
+    figures["large"] = large(given, LARGE, device) if device.type != "cpu" else {}
     return {
-        "benchmark": "speed",
         "model": eye.name,
         "rounds": rounds,
         "figures": figures,
         **{key: figures[key] for key in AT_MOST},
         "at_most": AT_MOST,
-        "machine": {
-            "cores": os.cpu_count(),
-            "architecture": platform.machine(),
-            "threads": told.threads,
-            "device": str(eye.model.backbone.device),
-            "dtype": str(eye.model.backbone.dtype).removeprefix("torch."),
-            "torch": torch.__version__,
-        },
-        "command": command,
+        "machine": model_facts(eye.model),
     }
 
 
@@ -297,7 +285,7 @@ def large_host(width: int, layers: int, heads: int, inner: int, device: Any) -> 
     return host.eval(), processor
 
 
-def large(told: argparse.Namespace, shapes: dict[str, tuple[int, int, int, int]], device: Any) -> dict[str, Any]:
+def large(given: argparse.Namespace, shapes: dict[str, tuple[int, int, int, int]], device: Any) -> dict[str, Any]:
     """Our loop against `generate` on hosts of these shapes; where there is CUDA, steps as graphs as well."""
     from PIL import Image
 
@@ -309,10 +297,10 @@ def large(told: argparse.Namespace, shapes: dict[str, tuple[int, int, int, int]]
         eye = Eye(equip(*large_host(*shape, device), lora_targets="none"), name)
         picture = Image.new("RGB", (64, 64))
         with Peak(device) as peak:
-            found[name] = loop_against_generate(eye, picture, told.tokens, told.rounds)
+            found[name] = loop_against_generate(eye, picture, given.tokens, given.rounds)
         found[name]["peak_mb"] = peak.megabytes
         if device.type == "cuda":
-            found[name]["compiled_step"] = compiled_step(eye.model.host, told.tokens, told.rounds)
+            found[name]["compiled_step"] = compiled_step(eye.model.host, given.tokens, given.rounds)
     return found
 
 
@@ -341,8 +329,7 @@ def table(result: dict[str, Any]) -> str:
     """The figures as lines to read, each beside its target."""
     figures, lines = result["figures"], []
     for name, most in AT_MOST.items():
-        missed = "" if figures[name] <= most else "  MISSED"
-        lines.append(f"{WHAT[name]:<56} {figures[name]:>8.3f}  wanted <= {most:.2f}{missed}")
+        lines.append(f"{WHAT[name]:<56} {figures[name]:>8.3f}{target(figures[name], '<=', most)}")
     lines.append(
         f"a detect call of {figures['tokens']} tokens: {figures['call']:.3f} s = "
         + ", ".join(f"{part} {figures[part]:.3f}" for part in (*PARTS, "rest"))
@@ -354,34 +341,17 @@ def table(result: dict[str, Any]) -> str:
         lines.append(f"{size:>6} {row['seconds']:>9.3f} {parts} {row['answers_a_second']:>10.2f}")
     for name, row in figures["large"].items():
         lines.append(f"{name}, random weights: " + ", ".join(f"{k} {v:.4f}" for k, v in row.items()))
-    told = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
-    return "\n".join([*lines, f"model {result['model']}, {result['rounds']} rounds; {told}", result["command"]])
+    return "\n".join([*lines, f"model {result['model']}, {result['rounds']} rounds"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the table, write the JSON; 2 for what was refused."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    read = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """The command: 0 when it ran, 2 for what was refused."""
+    read = options("speed", __doc__, "one round of each")
     read.add_argument("--model", metavar="FOLDER", help="a trained model (default: the one that ships)")
     read.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     read.add_argument("--rounds", type=int, default=9, help="interleaved rounds (default: %(default)s)")
     read.add_argument("--tokens", type=int, default=48, help="tokens of the loop's answer (default: %(default)s)")
-    read.add_argument("--json", metavar="FILE", type=Path, help="write the figures to FILE")
-    read.add_argument("--quick", action="store_true", help="one round of each: does it run at all?")
-    told = read.parse_args(words)
-    try:
-        if min(told.threads, told.rounds, told.tokens) < 1:
-            raise ValueError("threads, rounds and tokens must be at least 1; give larger numbers")
-        if told.json and not told.json.parent.is_dir():
-            raise FileNotFoundError(f"the folder {told.json.parent} is not there; make it first")
-        result = measure(told, shlex.join(["python", "benchmarks/speed.py", *words]))
-    except (ValueError, OSError) as error:
-        print(f"speed: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    if told.json:
-        told.json.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    print(table(result))
-    return 0
+    return told(read, measure, table, argv)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,6 @@ less. Knows the target that it prints beside the ratio.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import shlex
 import sys
 import tempfile
 import time
@@ -33,6 +30,9 @@ from perceptiongpt.model.perception import equip
 from perceptiongpt.rates import optimiser_of
 from perceptiongpt.sources import open_source
 from perceptiongpt.train import Lesson, train
+
+sys.path.insert(0, str(Path(__file__).parent))
+from telling import options, target, told
 
 AT_MOST = 1.10
 Seconds = np.ndarray
@@ -113,31 +113,32 @@ def clocks() -> Seconds:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    told = argparse.ArgumentParser(description=__doc__)
-    told.add_argument("--host", default="tiny:aya_vision", help="tiny:FAMILY or default (default: %(default)s)")
-    told.add_argument("--steps", type=int, default=60, help="(default: %(default)s)")
-    told.add_argument("--quick", action="store_true", help="five steps: does it run at all?")
-    told.add_argument("--json", metavar="FILE")
-    given = told.parse_args(argv)
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """The figures of one run."""
     steps = 5 if given.quick else given.steps
     if steps <= WARM_UPS:
-        print(f"{steps} steps came; wanted more than {WARM_UPS}", file=sys.stderr)
-        return 2
-    result = measured(given.host, steps)
-    machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": 1}
-    command = shlex.join(["python", "benchmarks/train_overhead.py", *(argv if argv is not None else sys.argv[1:])])
-    result |= {"benchmark": "train_overhead", "at_most": AT_MOST, "machine": machine, "command": command}
-    print(f"{result['host']}, batch {result['batch']}, {steps} steps of each, in turns; medians")
-    print(f"a step of the loop {result['loop_seconds']:.4f} s, a bare step {result['bare_seconds']:.4f} s")
-    print(f"making a batch, in the process beside: {result['making_seconds']:.4f} s")
-    missed = "" if result["ratio"] <= AT_MOST else "  MISSED"
-    print(f"ratio of processor time {result['ratio_processor']:.3f}")
-    print(f"ratio {result['ratio']:.3f}   wanted <= {AT_MOST:.2f}{missed}")
-    if given.json:
-        Path(given.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return 0
+        raise ValueError(f"--steps {steps} came; give more than the {WARM_UPS} that warm up")
+    return {**measured(given.host, steps), "at_most": AT_MOST, "machine": {"threads": 1}}
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures as lines to read, the ratio beside its target."""
+    return (
+        f"{result['host']}, batch {result['batch']}, {result['steps']} steps of each, in turns; medians\n"
+        f"a step of the loop {result['loop_seconds']:.4f} s, a bare step {result['bare_seconds']:.4f} s\n"
+        f"making a batch, in the process beside: {result['making_seconds']:.4f} s\n"
+        f"ratio of processor time {result['ratio_processor']:.3f}\n"
+        f"ratio {result['ratio']:.3f} {target(result['ratio'], '<=', AT_MOST)}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: 0 when it ran, 2 for what was refused."""
+    read = options("train_overhead", __doc__, "five steps")
+    read.add_argument("--host", default="tiny:aya_vision", help="tiny:FAMILY or default (default: %(default)s)")
+    read.add_argument("--steps", type=int, default=60, help="(default: %(default)s)")
+    return told(read, run, table, argv)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

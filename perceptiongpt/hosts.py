@@ -139,8 +139,12 @@ def chosen_device(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    # torch raises RuntimeError for a name that it doesn't know or a device that isn't there (NotImplementedError, its
+    # subclass, for one without kernels), AssertionError for one that it was not compiled for, ImportError for hpu.
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ValueError(f"device {device!r} cannot be used ({first_line(error)}); try 'cpu'") from error
+    if chosen.type == "meta":
+        raise ValueError(f"device {device!r} holds no numbers, so nothing can be computed on it; try 'cpu'")
     return chosen
 
 

@@ -49,7 +49,7 @@ class Progress:
         row = {"stage": self.number, "step": step, **{k: round(v, 6) for k, v in values.items()}}
         self.log.write(json.dumps(row) + "\n")
         self.log.flush()
-        for name, value in values.items():
+        for name, value in values.items() if self.board is not None else ():
             self.board.add_scalar(name.replace("val_", "val/"), value, self._step(self.number, step))
         if self.wandb is not None:
             self.wandb.log(dict(values), step=self._step(self.number, step))
@@ -76,7 +76,8 @@ class Progress:
     def close(self) -> None:
         self.bar.close()
         self.log.close()
-        self.board.close()
+        if self.board is not None:
+            self.board.close()
         if self.wandb is not None:
             self.wandb.finish()
 
@@ -134,16 +135,8 @@ def _board(folder: Path, say: Callable[[str], None], step: int) -> Any:
         from tensorboardX import SummaryWriter
     except ImportError:
         say(f"No TensorBoard files are written: tensorboardX is not installed; {TRAIN}")
-        return _NoBoard()
+        return None
     return SummaryWriter(str(folder), purge_step=step or None)
-
-
-class _NoBoard:
-    def add_scalar(self, name: str, value: float, step: int) -> None:
-        """Nowhere to."""
-
-    def close(self) -> None:
-        """Nothing was opened."""
 
 
 def _wandb(run: Run) -> Any:

@@ -21,7 +21,6 @@ from perceptiongpt.data.stream import Stream
 from perceptiongpt.recipe import ANY, Held, stages
 from perceptiongpt.sources import open_source, parts_of
 
-TUNES = ("lora", "full", "frozen")
 # For a host that reads pictures already: its language model adapted, decoders of a middling size.
 FRESH: dict[str, Any] = {
     "decoder_depth": 3,

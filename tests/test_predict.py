@@ -264,8 +264,9 @@ def test_a_host_in_a_folder_is_loaded_from_it(model_folder: Path, eye: Eye, phot
 def test_a_precision_or_device_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="choose auto"):
         chosen_dtype("int3", chosen_device("cpu"))
-    with pytest.raises(ValueError, match="try 'cpu'"):
-        chosen_device("toaster")
+    for name in ("toaster", "meta", "hpu", "vulkan"):  # unknown, without numbers, without its package, without kernels
+        with pytest.raises(ValueError, match="try 'cpu'"):
+            chosen_device(name)
 
 
 def test_an_answer_can_be_cut_by_a_condition(eye: Eye, photo: Image.Image) -> None:

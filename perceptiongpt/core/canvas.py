@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from perceptiongpt.core.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from perceptiongpt.core.boxes import cxcywh_to_xyxy
 
 # The mean colour of ImageNet: about zero after the usual normalisation, so the padding says nothing.
 PADDING = (124, 116, 104)
@@ -105,10 +105,6 @@ class Canvas:
         """A box cxcywh in 0..1 of the canvas to xyxy in pixels, clipped to the picture."""
         cx, cy, w, h = cxcywh
         return *self.point_out((cx - w / 2, cy - h / 2)), *self.point_out((cx + w / 2, cy + h / 2))
-
-    def boxes_in(self, xyxy: Tensor) -> Tensor:
-        """`box_in` of N boxes: [N, 4] in pixels to float32 [N, 4]."""
-        return xyxy_to_cxcywh(xyxy.float() / self._scale(xyxy))
 
     def boxes_out(self, cxcywh: Tensor) -> Tensor:
         """`box_out` of N boxes: [N, 4] to float32 [N, 4] xyxy in pixels, clipped to the picture."""

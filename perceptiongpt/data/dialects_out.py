@@ -15,6 +15,8 @@ from perceptiongpt.data.readings import from_pixels
 from perceptiongpt.data.record import Record
 from perceptiongpt.data.sample import PLACE
 
+SPEAKERS = {"user": "human", "assistant": "gpt"}
+
 
 def write(path: Path, records: Iterable[Record], dialect: str) -> None:
     """Records with talk as lines of "swift", "shikra", "llava" or "qwen"; pictures lie below the file's folder."""
@@ -61,7 +63,7 @@ def _to_shikra(record: Record, folder: Path) -> dict[str, Any]:
         runs = [m[0] for m in re.finditer(r"(?:\{\d+\})+", text)]
         sequence = [[places[int(i)] for i in PLACE.findall(run)] for run in runs]
         value = re.sub(r"(?:\{\d+\})+", "<boxes>", text)
-        said.append({"from": "human" if role == "user" else "gpt", "value": value, "boxes_seq": sequence})
+        said.append({"from": SPEAKERS[role], "value": value, "boxes_seq": sequence})
     boxes = [_box(record, i) for i in range(len(record.things))]
     return {"img_path": _file(record, folder), "target": {"boxes": boxes}, "conversations": said}
 
@@ -71,29 +73,27 @@ def _to_llava(record: Record, folder: Path) -> dict[str, Any]:
         values = from_pixels(_box(record, i), "square", record.size())
         return " [" + ", ".join(f"{v:.8f}" for v in values) + "]"
 
-    said = [
-        {"from": "human" if turn[0] == "user" else "gpt", "value": _filled(record, turn, mark)} for turn in record.talk
-    ]
-    row: dict[str, Any] = {"id": record.key, "conversations": said}
-    if (file := _file(record, folder)) is not None:
-        said[0]["value"] = "<image>\n" + said[0]["value"]
-        row["image"] = file
-    return row
+    row = _conversation(record, folder, [_filled(record, turn, mark) for turn in record.talk])
+    return {"id": record.key, "conversations": row["conversations"]} | ({"image": row["image"]} if row["image"] else {})
 
 
 def _to_qwen(record: Record, folder: Path) -> dict[str, Any]:
     def one(i: int) -> dict[str, Any]:
         return {"bbox_2d": list(_box(record, i)), "label": record.things[i].name or "it"}
 
-    said = []
-    for turn in record.talk:
+    def told(turn: tuple[str, str, tuple[int, ...]]) -> str:
         role, _, places = turn
         if role == "assistant" and places:
-            value = json.dumps([one(i) for i in places], ensure_ascii=False)
-        else:
-            value = _filled(record, turn, lambda i: json.dumps(one(i), ensure_ascii=False))
-        said.append({"from": "human" if role == "user" else "gpt", "value": value})
+            return json.dumps([one(i) for i in places], ensure_ascii=False)
+        return _filled(record, turn, lambda i: json.dumps(one(i), ensure_ascii=False))
+
+    return _conversation(record, folder, [told(turn) for turn in record.talk])
+
+
+def _conversation(record: Record, folder: Path, values: list[str]) -> dict[str, Any]:
+    """The turns as LLaVA and Qwen write them, the picture's mark before the first."""
     file = _file(record, folder)
+    said = [{"from": SPEAKERS[turn[0]], "value": v} for turn, v in zip(record.talk, values, strict=True)]
     if file:
         said[0]["value"] = "<image>\n" + said[0]["value"]
     return {"image": file, "conversations": said}

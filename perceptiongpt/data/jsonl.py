@@ -13,7 +13,6 @@ file:line. Knows nothing of models.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.masks import decode_rle, encode_rle, polygons_to_mask
+from perceptiongpt.data.files import numbers
 from perceptiongpt.data.picture import picture_size
 from perceptiongpt.data.sample import Sample, Turn
 
@@ -209,10 +209,9 @@ def _mapping(value: Any, known: set[str], what: str) -> Mapping[str, Any]:
 def _numbers(value: Any, n: int, what: str) -> tuple[float, ...] | None:
     if value is None:
         return None
-    numbers = isinstance(value, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
-    if not numbers or len(value) != n or not all(abs(v) < 1e9 and math.isfinite(v) for v in value):
+    if (found := numbers(value, n)) is None:
         raise ValueError(f"{what} is {str(value)[:60]}; wanted {n} numbers in pixels; mend it")
-    return tuple(float(v) for v in value)
+    return found
 
 
 def _sample_row(sample: Sample, root: Path) -> dict[str, Any]:

@@ -114,11 +114,6 @@ def ask_point(phrase: str) -> str:
     return f"Point to {_checked(phrase)}."
 
 
-def ask_what() -> str:
-    """The canonical question about one shown region, whose place is {0}."""
-    return QUESTIONS["what"][0]
-
-
 def ask_describe() -> str:
     """The canonical request to describe one shown region, whose place is {0}."""
     return QUESTIONS["describe"][0]
@@ -134,11 +129,6 @@ def ask_grounded() -> str:
     return QUESTIONS["grounded"][0]
 
 
-def ask_count(noun_plural: str) -> str:
-    """The canonical counting question: "How many dogs are there?"."""
-    return f"How many {_checked(noun_plural)} are there?"
-
-
 def answer_region(phrase: str, n: int) -> str:
     """The answer with n places: "The red mug{0}.", "All the apples{0}{1}."; n = 0 is `answer_none`."""
     if n == 0:
@@ -150,11 +140,6 @@ def answer_none(phrase: str) -> str:
     """What to say of a thing that isn't there: "There is no red mug.", "There are no apples."."""
     noun = bare(_checked(phrase))
     return f"There {_be(phrase)} no {noun}."
-
-
-def ask_list(items: Sequence[str]) -> str:
-    """The canonical request for several things in one breath: "Find: the red mug; the second chair from the left."."""
-    return f"Find: {join_list(items)}."
 
 
 def join_list(items: Sequence[str]) -> str:

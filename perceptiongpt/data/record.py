@@ -7,7 +7,7 @@ nothing of any one format. Boxes are xyxy in pixels of the picture as it is look
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -117,10 +117,6 @@ class Record:
     def size(self) -> tuple[int, int]:
         """(width, height): as the file says, else as the picture's head says; PictureError for no picture."""
         return self.size_wh or picture_size(self.image)
-
-    def sized(self) -> Record:
-        """The same with its size filled in."""
-        return self if self.size_wh else replace(self, size_wh=self.size())
 
 
 def clipped(box: Four, size_wh: tuple[int, int]) -> Four | None:

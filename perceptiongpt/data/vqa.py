@@ -10,17 +10,16 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
-import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from perceptiongpt.data.files import FILE_LIMIT, read_json, reading, words
 from perceptiongpt.data.jsonl import read_rows
 from perceptiongpt.data.sample import Sample, Turn
 
-FILE_LIMIT = 4_000_000_000
 PICTURE_LIMIT = 64_000_000  # characters of one picture in a TSV
 LETTERS = "ABCDEFGH"
 PARTS = ("train", "val", "all")
@@ -28,36 +27,25 @@ FOLDERS = ("images", "train2014", "val2014", "train2017", "val2017", "test2015",
 VAL_PERCENT = 20
 
 
-class VqaError(ValueError):
-    """A file that is not what its format says, with the reason and what to do."""
-
-
 def read_vqa(kind: str, path: str | Path, part: str = "all", images: str | Path | None = None) -> list[Sample]:
     """The samples of a file of format `kind`; `part` "train" or "val" by a hash of the picture, or "all".
 
     `meta` holds "answers" (all that people gave), "kind" (the question's type) and, where there are some, "choices".
-    Raises VqaError naming the file and what is wrong.
+    Raises ValueError naming the file and what is wrong.
     """
     path = Path(path).expanduser()
     if kind not in READERS:
-        raise VqaError(f"there is no format {kind!r} of questions; choose one of {', '.join(sorted(READERS))}")
+        raise ValueError(f"there is no format {kind!r} of questions; choose one of {', '.join(sorted(READERS))}")
     if part not in PARTS:
-        raise VqaError(f"part {part!r} of {path} came; wanted train, val or all")
+        raise ValueError(f"part {part!r} of {path} came; wanted train, val or all")
     root = Path(images).expanduser() if images is not None else path.parent
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; give the questions file of {kind}")
-    try:
+    with reading(path, f"a file in {kind}'s official format"):
         samples = list(READERS[kind](path, root))
-    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        told = f"lacks the field {error}" if isinstance(error, KeyError) else f"has another form ({error})"
-        raise VqaError(f"{path} {told}; give a file in {kind}'s official format") from error
-    except VqaError:
-        raise
-    except ValueError as error:
-        raise VqaError(f"{path}: {error}; give a file in {kind}'s official format") from error
     kept = [s for s in samples if part == "all" or (part == "val") == _is_val(s.meta["picture"])]
     if not kept:
-        raise VqaError(f"{path} holds no questions of part {part!r}; give a file with at least one")
+        raise ValueError(f"{path} holds no questions of part {part!r}; give a file with at least one")
     return kept
 
 
@@ -71,7 +59,7 @@ def _sample(
 ) -> Sample:
     """A question whose taught answer is the one that most people gave."""
     best = Counter(answers).most_common(1)[0][0] if answers else ""
-    turns = (Turn("user", _plain(question)), Turn("assistant", _plain(best)))
+    turns = (Turn("user", words(question)), Turn("assistant", words(best)))
     return Sample(image, turns, name, {"picture": picture, "answers": list(answers), "kind": kind, **meta})
 
 
@@ -80,7 +68,7 @@ def _choice(
 ) -> Sample:
     """A question with choices, answered by a letter."""
     if not 1 < len(choices) <= len(LETTERS) or right not in ("", *LETTERS[: len(choices)]):
-        raise VqaError(f"question {name} has {len(choices)} choices and the answer {right[:20]!r}; wanted its letter")
+        raise ValueError(f"question {name} has {len(choices)} choices and the answer {right[:20]!r}; wanted its letter")
     more = {"choices": list(choices), "stem": question}
     return _sample(image, picture, name, listed(question, choices), [right] if right else [], kind, **more)
 
@@ -88,16 +76,16 @@ def _choice(
 def listed(question: str, choices: Sequence[str]) -> str:
     """A question with its choices under letters, as it is asked."""
     told = " ".join(f"{letter}. {c}" for letter, c in zip(LETTERS, choices, strict=False))
-    return _plain(f"{question} {told} Answer with a letter.")
+    return words(f"{question} {told} Answer with a letter.")
 
 
 def _vqav2(path: Path, root: Path) -> Iterator[Sample]:
     """VQAv2 and OK-VQA: `…questions.json` with `…annotations.json` beside it (test files have none)."""
-    data = _json(path)
+    data = read_json(path, "the official file")
     truth: dict[int, dict[str, Any]] = {}
     beside = path.with_name(path.name.replace("OpenEnded_", "").replace("questions", "annotations"))
     if beside != path and beside.is_file():
-        truth = {int(a["question_id"]): a for a in _json(beside)["annotations"]}
+        truth = {int(a["question_id"]): a for a in read_json(beside, "the official annotations")["annotations"]}
     subset = str(data.get("data_subtype", "val2014"))
     for row in data["questions"]:
         told = truth.get(int(row["question_id"]), {})
@@ -108,7 +96,7 @@ def _vqav2(path: Path, root: Path) -> Iterator[Sample]:
 
 
 def _aokvqa(path: Path, root: Path) -> Iterator[Sample]:
-    for row in _json(path):
+    for row in read_json(path, "the official file"):
         file = f"{int(row['image_id']):012d}.jpg"
         answers = [str(a) for a in row.get("direct_answers", ())]
         right = row.get("correct_choice_idx")
@@ -117,7 +105,7 @@ def _aokvqa(path: Path, root: Path) -> Iterator[Sample]:
 
 
 def _gqa(path: Path, root: Path) -> Iterator[Sample]:
-    for name, row in _json(path).items():
+    for name, row in read_json(path, "the official file").items():
         file = f"{row['imageId']}.jpg"
         kind = str(row.get("types", {}).get("semantic", ""))
         answers = [str(row["answer"])] if "answer" in row else []
@@ -127,9 +115,9 @@ def _gqa(path: Path, root: Path) -> Iterator[Sample]:
 def _llava(path: Path, root: Path) -> Iterator[Sample]:
     """Dialogues; the mark of the picture's place is left out, since the template puts the picture first."""
     roles: dict[str, Any] = {"human": "user", "gpt": "assistant"}
-    for row in _json(path):
+    for row in read_json(path, "the official file"):
         said = row["conversations"]
-        turns = tuple(Turn(roles[t["from"]], _plain(t["value"].replace("<image>", ""))) for t in said)
+        turns = tuple(Turn(roles[t["from"]], words(t["value"].replace("<image>", ""))) for t in said)
         file = row.get("image")
         image = None if file is None else _inside(root, str(file), path)
         answers = [t.text for t in turns if t.role == "assistant"][:1]
@@ -138,7 +126,8 @@ def _llava(path: Path, root: Path) -> Iterator[Sample]:
 
 def _mmbench(path: Path, root: Path) -> Iterator[Sample]:
     """A TSV whose pictures are base64; a short value names the row that holds the picture."""
-    _sized(path)
+    if path.stat().st_size > FILE_LIMIT:
+        raise ValueError(f"{path} is larger than {FILE_LIMIT} bytes; split it")
     csv.field_size_limit(PICTURE_LIMIT)
     held: dict[str, bytes] = {}
     with path.open(encoding="utf-8", newline="") as file:
@@ -146,13 +135,13 @@ def _mmbench(path: Path, root: Path) -> Iterator[Sample]:
             index, packed = str(row["index"]), str(row["image"])
             if len(packed) < 64:
                 if packed not in held:
-                    raise VqaError(f"{path}: row {index} takes the picture of row {packed!r}, which is not before it")
+                    raise ValueError(f"{path}: row {index} takes the picture of row {packed!r}, which is not before it")
                 image = held[packed]
             else:
                 try:
                     image = base64.b64decode(packed, validate=True)
                 except binascii.Error as error:
-                    raise VqaError(f"{path}: the picture of row {index} is no base64; get the file again") from error
+                    raise ValueError(f"{path}: the picture of row {index} is no base64; get the file again") from error
                 held[index] = image
             choices = [row[c] for c in "ABCD" if row.get(c) not in (None, "", "nan")]
             hint = "" if row.get("hint") in (None, "", "nan") else f"{row['hint']} "
@@ -162,7 +151,7 @@ def _mmbench(path: Path, root: Path) -> Iterator[Sample]:
 
 def _seedbench(path: Path, root: Path) -> Iterator[Sample]:
     """The questions about single pictures; those about films are left out."""
-    data = _json(path)
+    data = read_json(path, "the official file")
     kinds = {int(v): str(k) for k, v in data.get("question_type", {}).items()}
     for row in data["questions"]:
         if row["data_type"] == "image":
@@ -179,14 +168,14 @@ def _pope(path: Path, root: Path) -> Iterator[Sample]:
     for where, row in read_rows(path):
         right = str(row["label"]).strip().lower()
         if right not in ("yes", "no"):
-            raise VqaError(f"{where}: the label is {right[:20]!r}; wanted yes or no")
+            raise ValueError(f"{where}: the label is {right[:20]!r}; wanted yes or no")
         file = str(row["image"])
         yield _sample(_inside(root, file, path), file, str(row["question_id"]), row["text"], [right], kind)
 
 
 def _daquar(path: Path, root: Path) -> Iterator[Sample]:
     """DAQUAR as a list of {"image", "question", "answers"}; several answers are a set that is all true at once."""
-    for number, row in enumerate(_json(path)):
+    for number, row in enumerate(read_json(path, "the official file")):
         file = str(row["image"])
         answers = [", ".join(str(a) for a in row["answers"])]
         yield _sample(_inside(root, file, path), file, str(number), row["question"], answers, _first_words(row))
@@ -210,26 +199,8 @@ READERS: dict[str, Callable[[Path, Path], Iterator[Sample]]] = {
 }
 
 
-def _plain(text: str) -> str:
-    """Words on one line; curly braces would be read as places of regions."""
-    return " ".join(str(text).replace("{", "(").replace("}", ")").split())
-
-
-def _json(path: Path) -> Any:
-    _sized(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise VqaError(f"{path} is not JSON ({error}); get the file again") from error
-
-
-def _sized(path: Path) -> None:
-    if path.stat().st_size > FILE_LIMIT:
-        raise VqaError(f"{path} is larger than {FILE_LIMIT} bytes; split it")
-
-
 def _inside(root: Path, name: str, file: Path) -> Path:
     path = (root / name).resolve()
     if not path.is_relative_to(root.resolve()):
-        raise VqaError(f"{file}: picture {name!r} lies outside {root}; use names relative to the pictures' folder")
+        raise ValueError(f"{file}: picture {name!r} lies outside {root}; use names relative to the pictures' folder")
     return next((p for p in (path, *(root / folder / name for folder in FOLDERS)) if p.is_file()), path)

@@ -37,96 +37,73 @@ _A_ANYWAY = ("unicorn", "uniform", "united", "university", "unit", "ufo", "euro"
 
 # Names that people use for one another: an expression that is to be unique treats each row as one noun, and a thing is
 # never called absent while its neighbour in the row is there.
-_CONFUSABLE = (
-    ("sofa", "couch", "settee", "loveseat"),
-    ("cup", "mug", "teacup", "glass", "goblet", "beverage"),
-    ("bicycle", "bike", "motorcycle", "motorbike", "scooter"),
-    ("television", "tv", "monitor", "screen", "computer", "laptop", "desktop"),
-    ("car", "automobile", "taxi", "truck", "lorry", "van", "pickup", "vehicle", "suv", "bus", "minibus"),
-    ("plane", "airplane", "aeroplane", "aircraft", "jet"),
-    ("boat", "ship", "ferry", "sailboat", "speedboat", "canoe", "vessel"),
-    ("dog", "puppy", "poodle", "wolf", "fox"),
-    ("cat", "kitten", "tiger", "lion", "leopard", "lynx"),
-    ("chicken", "hen", "rooster", "chick", "cock"),
-    ("cow", "bull", "ox", "buffalo", "cattle", "calf", "bison"),
-    ("rabbit", "bunny", "hare"),
-    ("mouse", "rat", "hamster"),
-    ("horse", "pony", "donkey", "zebra", "unicorn"),
-    ("sheep", "ram", "ewe", "goat", "lamb"),
-    ("pig", "boar", "hog"),
-    ("whale", "dolphin", "shark", "orca"),
-    ("crocodile", "alligator", "lizard"),
-    ("frog", "toad"),
-    ("turtle", "tortoise"),
-    ("bug", "insect", "beetle", "ant", "cricket", "cockroach", "ladybug", "ladybird"),
-    ("bird", "pigeon", "dove", "duck", "goose", "swan", "eagle", "owl", "parrot", "penguin", "flamingo", "peacock"),
-    ("camel", "dromedary"),
-    ("chair", "armchair", "stool", "seat", "bench", "rocking", "highchair"),
-    ("table", "desk", "nightstand", "sideboard", "console"),
-    (
-        "cupboard",
-        "cabinet",
-        "wardrobe",
-        "closet",
-        "dresser",
-        "drawers",
-        "chest",
-        "commode",
-        "bookcase",
-        "shelf",
-        "shelves",
-    ),
-    ("bed", "crib", "cot", "bunk", "cradle"),
-    ("lamp", "light", "lantern", "chandelier", "bulb", "spotlight"),
-    (
-        "plant",
-        "flower",
-        "tree",
-        "potted",
-        "bush",
-        "shrub",
-        "herb",
-        "bouquet",
-        "rose",
-        "tulip",
-        "palm",
-        "leaf",
-        "cactus",
-    ),
-    ("fridge", "refrigerator", "freezer"),
-    ("stove", "cooker", "oven", "cooktop", "hob", "microwave"),
-    ("sink", "washbasin", "basin", "bathtub", "bath", "tub", "shower"),
-    ("toilet", "bidet", "wc"),
-    ("pot", "pan", "saucepan", "casserole", "kettle", "teapot"),
-    ("plate", "dish", "bowl", "saucer"),
-    ("clock", "watch", "timepiece"),
-    ("phone", "telephone", "smartphone", "mobile"),
-    ("picture", "painting", "frame", "photo", "poster"),
-    ("carpet", "rug", "mat"),
-    ("bag", "handbag", "backpack", "suitcase", "briefcase", "luggage", "purse", "pouch"),
-    ("shoe", "boot", "sandal", "sneaker", "slipper"),
-    ("hat", "cap", "helmet"),
-    ("shirt", "blouse", "t-shirt", "clothes"),
-    ("book", "notebook", "ledger", "books"),
-    ("box", "package", "parcel", "crate"),
-    ("bin", "trash", "dustbin", "wastebasket", "basket", "bucket"),
-    ("spoon", "ladle"),
-    ("screwdriver", "wrench", "tool", "hammer", "spanner"),
-    ("drum", "drums"),
-    ("guitar", "banjo", "violin", "ukulele"),
-    ("cake", "cupcake", "shortcake", "pie", "pastry"),
-    ("bread", "baguette", "loaf", "toast", "bagel"),
-    ("sweet", "candy", "lollipop"),
-    ("mandarin", "tangerine", "orange", "clementine"),
-    ("pepper", "chilli", "chili", "capsicum", "bell"),
-    ("moon", "crescent"),
-    ("person", "people", "man", "woman", "boy", "girl", "child", "baby", "human"),
-    ("face", "head"),
-    ("house", "home", "building", "hut", "castle", "office", "school", "hotel", "church"),
-    ("ball", "football", "basketball", "volleyball", "baseball", "soccer"),
-    ("window", "door", "french"),
-    ("curtain", "blind", "drape"),
-)
+_CONFUSABLE = [
+    row.split()
+    for row in """
+sofa couch settee loveseat
+cup mug teacup glass goblet beverage
+bicycle bike motorcycle motorbike scooter
+television tv monitor screen computer laptop desktop
+car automobile taxi truck lorry van pickup vehicle suv bus minibus
+plane airplane aeroplane aircraft jet
+boat ship ferry sailboat speedboat canoe vessel
+dog puppy poodle wolf fox
+cat kitten tiger lion leopard lynx
+chicken hen rooster chick cock
+cow bull ox buffalo cattle calf bison
+rabbit bunny hare
+mouse rat hamster
+horse pony donkey zebra unicorn
+sheep ram ewe goat lamb
+pig boar hog
+whale dolphin shark orca
+crocodile alligator lizard
+frog toad
+turtle tortoise
+bug insect beetle ant cricket cockroach ladybug ladybird
+bird pigeon dove duck goose swan eagle owl parrot penguin flamingo peacock
+camel dromedary
+chair armchair stool seat bench rocking highchair
+table desk nightstand sideboard console
+cupboard cabinet wardrobe closet dresser drawers chest commode bookcase shelf shelves
+bed crib cot bunk cradle
+lamp light lantern chandelier bulb spotlight
+plant flower tree potted bush shrub herb bouquet rose tulip palm leaf cactus
+fridge refrigerator freezer
+stove cooker oven cooktop hob microwave
+sink washbasin basin bathtub bath tub shower
+toilet bidet wc
+pot pan saucepan casserole kettle teapot
+plate dish bowl saucer
+clock watch timepiece
+phone telephone smartphone mobile
+picture painting frame photo poster
+carpet rug mat
+bag handbag backpack suitcase briefcase luggage purse pouch
+shoe boot sandal sneaker slipper
+hat cap helmet
+shirt blouse t-shirt clothes
+book notebook ledger books
+box package parcel crate
+bin trash dustbin wastebasket basket bucket
+spoon ladle
+screwdriver wrench tool hammer spanner
+drum drums
+guitar banjo violin ukulele
+cake cupcake shortcake pie pastry
+bread baguette loaf toast bagel
+sweet candy lollipop
+mandarin tangerine orange clementine
+pepper chilli chili capsicum bell
+moon crescent
+person people man woman boy girl child baby human
+face head
+house home building hut castle office school hotel church
+ball football basketball volleyball baseball soccer
+window door french
+curtain blind drape
+""".strip().splitlines()
+]
 _UNCOUNTED = frozenset(
     re.findall(
         r"\w+",

@@ -65,17 +65,22 @@ def detach(model: Any) -> nn.Module:
 
     The plug-in is of no use afterwards.
     """
+    if model.lora is not None and model.merged:
+        model.lora.unmerge_adapter()
+        model.merged = False
+    unload(model)
+    for name, parameter in model.host.named_parameters():
+        parameter.requires_grad_(model.host_trained[name])
+    return model.host
+
+
+def unload(model: Any) -> None:
+    """Take the adapters off; the host has its own layers again."""
     if model.lora is not None:
-        if model.merged:
-            model.lora.unmerge_adapter()
-            model.merged = False
         model.lora.unload()
         model.lora = None
     if hasattr(model.host, "peft_config"):
         del model.host.peft_config
-    for name, parameter in model.host.named_parameters():
-        parameter.requires_grad_(model.host_trained[name])
-    return model.host
 
 
 def merge(model: Any) -> None:

@@ -150,20 +150,6 @@ class Gallery:
         part = Naming(picture[inside], self.naming.share[inside], self.naming.which[inside], self.naming.table)
         return naming_loss(cells, part, model.backbone.row_norm, share)
 
-    @torch.no_grad()
-    def accuracy(self, model: Any, size: int = 64) -> float:
-        """How often the image token that is nearest to an object's name lies on the object."""
-        hits: list[Tensor] = []
-        for start in range(0, len(self.features), size):
-            rows = torch.arange(start, min(start + size, len(self.features)))
-            tokens = projector(model)(self.features[rows]).reshape(len(rows), -1, model.backbone.width).float()
-            inside = (self.naming.picture >= start) & (self.naming.picture < start + size)
-            picture = self.naming.picture[inside] - start
-            names = self.naming.table[self.naming.which[inside]]  # [R, D]
-            best = torch.einsum("rid,rd->ri", F.normalize(tokens, dim=-1)[picture], names).argmax(-1, keepdim=True)
-            hits.append(self.naming.share[inside].gather(1, best).squeeze(1) > 0)
-        return float(torch.cat(hits).float().mean())
-
 
 def projector(model: Any) -> Any:
     """The host module that makes image tokens: the first that the settings train. Raises ValueError without one."""

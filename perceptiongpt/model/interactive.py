@@ -10,7 +10,9 @@ N requests.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +30,19 @@ _CHOICES = {
     "reads": ("grid", "tokens"),
     "arm": ("full", "unasked", "constant", "static"),
 }
+
+
+def refuse_outside(
+    settings: Any, limits: Mapping[str, tuple[int, int]], choices: Mapping[str, Collection[str]], where: str = ""
+) -> None:
+    """Settings come from files: whole numbers and choices are checked before anything is allocated. ValueError."""
+    for name, (low, high) in limits.items():
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"{where}{name} is {value!r}; wanted a whole number from {low} to {high}")
+    for name, known in choices.items():
+        if getattr(settings, name) not in known:
+            raise ValueError(f"{where}{name} is {getattr(settings, name)!r}; wanted one of {', '.join(known)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +64,7 @@ class AskSettings:
     request_dropout: float = 0.1  # share of requests that training replaces by the learned constant
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _LIMITS.items():  # settings come from files: checked before anything is allocated
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise ValueError(f"ask.{name} is {value!r}; wanted a whole number from {low} to {high}")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"ask.{name} is {getattr(self, name)!r}; wanted one of {', '.join(choices)}")
+        refuse_outside(self, _LIMITS, _CHOICES, "ask.")
         if self.width % HEADS:
             raise ValueError(f"ask.width is {self.width}; wanted a multiple of {HEADS}, for as many heads")
         if round(self.static_tokens**0.5) ** 2 != self.static_tokens:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from perceptiongpt.model.adapt import unload
 from perceptiongpt.model.interactive import Asker, AskSettings
 
 POINTING = ("encoder", "decoder", "fusion", "vis_row")
@@ -48,8 +49,4 @@ def detach_pointing(model: Any) -> None:
     model.settings = replace(model.settings, points=False, lora_targets="none")
     drop_regions(model)
     model.place = model.cells = model.locations = model.location_heads = None
-    if model.lora is not None:
-        model.lora.unload()
-        model.lora = None
-        if hasattr(model.host, "peft_config"):
-            del model.host.peft_config
+    unload(model)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perceptiongpt.core.batch import ANSWER_FORMATS
-from perceptiongpt.model.interactive import AskSettings
+from perceptiongpt.model.interactive import AskSettings, refuse_outside
 
 _LIMITS = {
     "vis_tokens": (1, 64),
@@ -18,6 +18,11 @@ _LIMITS = {
     "lora_rank": (1, 1024),
     "lora_alpha": (1, 65536),
     "lora_vision_layers": (0, 256),
+}
+_CHOICES = {
+    "read_layers": ("last", "fused"),
+    "answer_format": tuple(ANSWER_FORMATS),
+    "lora_targets": ("attention", "all", "none"),
 }
 
 
@@ -41,10 +46,7 @@ class Settings:
     ask: AskSettings | None = None  # the interactive network (LMEye); None: the model does not ask
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _LIMITS.items():  # settings come from files: checked before anything is allocated
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise ValueError(f"{name} is {value!r}; wanted a whole number from {low} to {high}")
+        refuse_outside(self, _LIMITS, _CHOICES)
         if self.decoder_width % 16:
             raise ValueError(
                 f"decoder_width is {self.decoder_width}; wanted a multiple of 16, for eight heads at half width"
@@ -55,16 +57,10 @@ class Settings:
         object.__setattr__(self, "trained_host_modules", tuple(names))
         if not isinstance(self.tower, str):
             raise ValueError(f"tower is {self.tower!r}; wanted the name of a vision model, or nothing")
-        if self.read_layers not in ("last", "fused"):
-            raise ValueError(f"read_layers is {self.read_layers!r}; wanted 'last' or 'fused'")
         if isinstance(self.ask, dict):  # as it is stored
             object.__setattr__(self, "ask", AskSettings(**self.ask))
         if not isinstance(self.points, bool) or not (self.points or self.ask):
             raise ValueError(f"points is {self.points!r} and ask {self.ask!r}; wanted a plug-in that does one of them")
-        if self.answer_format not in ANSWER_FORMATS:
-            raise ValueError(f"answer_format is {self.answer_format!r}; wanted one of {', '.join(ANSWER_FORMATS)}")
-        if self.lora_targets not in ("attention", "all", "none"):
-            raise ValueError(f"lora_targets is {self.lora_targets!r}; wanted 'attention', 'all' or 'none'")
 
     @property
     def decodes(self) -> bool:

@@ -9,6 +9,7 @@ any, crops, patches merged by pixel shuffle or by windows, a system turn that th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -149,14 +150,9 @@ def qwen2_5_vl(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
         vision_end_token_id=tokens.convert_tokens_to_ids("<|vision_end|>"),
         tie_word_embeddings=True,
     )
-    processor = _StillPictures(
-        image_processor=Qwen2VLImageProcessorPil(
-            patch_size=patch, merge_size=merge, size={"shortest_edge": 32 * 32, "longest_edge": 96 * 96}
-        ),
-        tokenizer=tokens,
-        chat_template=tokens.chat_template,
-    )
-    return made(Qwen2_5_VLForConditionalGeneration, config, tokens, seed), processor
+    sizes = {"shortest_edge": 32 * 32, "longest_edge": 96 * 96}
+    eye = Qwen2VLImageProcessorPil(patch_size=patch, merge_size=merge, size=sizes)
+    return made(Qwen2_5_VLForConditionalGeneration, config, tokens, seed), still(Qwen2_5_VLProcessor, eye, tokens)
 
 
 def aya_vision(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
@@ -263,9 +259,11 @@ def made(
     return host
 
 
-class _StillPictures(Qwen2_5_VLProcessor):
-    """Qwen's processor without its video half, which needs torchvision; the library reads no video."""
+def still(kind: type[ProcessorMixin], eye: Any, tokens: Any, **settings: Any) -> ProcessorMixin:
+    """A processor without its video half, which needs torchvision; the library reads no video."""
 
-    def __init__(self, image_processor=None, tokenizer=None, chat_template=None, **kwargs):
+    def begin(self: Any, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **more: Any):
         # The parts a processor must be given are read off this signature: one without video asks for none.
-        super().__init__(image_processor, tokenizer, chat_template=chat_template, **kwargs)
+        kind.__init__(self, image_processor, tokenizer, chat_template=chat_template, **more)
+
+    return type(kind.__name__, (kind,), {"__init__": begin})(eye, tokens, tokens.chat_template, **settings)

@@ -13,7 +13,7 @@ import transformers as hf
 from transformers import PreTrainedModel, ProcessorMixin
 
 from perceptiongpt.model import tiny
-from perceptiongpt.model.tiny import INIT, TEXT_SIZES, TEXT_WIDTH, VISION_WIDTH, made, token_settings, tokenizer
+from perceptiongpt.model.tiny import INIT, TEXT_SIZES, TEXT_WIDTH, VISION_WIDTH, made, still, token_settings, tokenizer
 
 Host = tuple[PreTrainedModel, ProcessorMixin]
 SIDE, PATCH = 32, 8
@@ -29,17 +29,6 @@ TOWER: dict[str, Any] = {
 SQUARE = {"height": SIDE, "width": SIDE}
 TILINGS = [[32, 64], [64, 32], [64, 64], [96, 32], [32, 96]]
 QWEN = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-
-
-def still(kind: type[ProcessorMixin], *parts: Any, **settings: Any) -> ProcessorMixin:
-    """A processor without its video half, which needs torchvision; the library reads no video."""
-
-    def begin(self: Any, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **more: Any):
-        # The parts a processor must be given are read off this signature: one without video asks for none.
-        kind.__init__(self, image_processor, tokenizer, chat_template=chat_template, **more)
-
-    made_of, tokens = parts
-    return type(kind.__name__, (kind,), {"__init__": begin})(made_of, tokens, tokens.chat_template, **settings)
 
 
 def llava_next(seed: int = 0) -> Host:

@@ -34,9 +34,7 @@ def test_boxes_and_points_come_back_within_half_a_pixel(canvas, a, b, c, d):
     assert all(-1e-9 <= v <= 1 + 1e-9 for v in inside)
     assert canvas.box_out(inside) == pytest.approx(xyxy, abs=1e-6)
     assert canvas.point_out(canvas.point_in(xyxy[:2])) == pytest.approx(xyxy[:2], abs=1e-6)
-    many = torch.tensor([xyxy] * 3)
-    np.testing.assert_allclose(canvas.boxes_in(many), [inside] * 3, atol=1e-6)
-    np.testing.assert_allclose(canvas.boxes_out(canvas.boxes_in(many)), many, atol=0.01)
+    np.testing.assert_allclose(canvas.boxes_out(torch.tensor([inside] * 3)), [xyxy] * 3, atol=0.01)
 
 
 @settings(deadline=None, max_examples=60)

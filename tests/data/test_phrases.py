@@ -59,13 +59,13 @@ def test_every_template_is_filled_and_the_first_is_what_predict_asks(task: str) 
     assert not any("{" in a.replace("{0}", "") for a in asked)
     canonical = {
         "region": phrases.ask_region("the cup"),
-        "list": phrases.ask_list(["the cup"]),
+        "list": "Find: the cup.",
         "point": phrases.ask_point("the cup"),
-        "what": phrases.ask_what(),
+        "what": "What is {0}?",
         "describe": phrases.ask_describe(),
         "caption": phrases.ask_caption(),
         "grounded": phrases.ask_grounded(),
-        "count": phrases.ask_count("cups"),
+        "count": "How many cups are there?",
         "colour": "What colour is the cup?",
         "presence": "Is there a cup?",
     }
@@ -73,7 +73,7 @@ def test_every_template_is_filled_and_the_first_is_what_predict_asks(task: str) 
 
 
 def test_a_list_is_answered_in_its_own_order_and_says_what_is_missing() -> None:
-    assert phrases.ask_list(["the cup", "all the dogs", "a cat"]) == "Find: the cup; all the dogs; a cat."
+    assert phrases.join_list(["the cup", "all the dogs", "a cat"]) == "the cup; all the dogs; a cat"
     assert phrases.answer_list([("the cup", 1), ("all the dogs", 2), ("the cat", 0)]) == (
         "The cup{0}; all the dogs{1}{2}; no cat."
     )

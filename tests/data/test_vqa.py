@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from perceptiongpt.data.picture import open_picture
-from perceptiongpt.data.vqa import VqaError, read_vqa
+from perceptiongpt.data.vqa import read_vqa
 
 
 def packed() -> str:
@@ -82,9 +82,9 @@ def test_mmbench_holds_its_pictures_and_may_name_anothers(tmp_path: Path) -> Non
     assert first.turns[0].text == "Look. Which? A. cat B. dog Answer with a letter."
     assert (first.turns[1].text, first.meta["choices"]) == ("B", ["cat", "dog"])
     assert open_picture(first.image).size == open_picture(second.image).size == (8, 6)
-    with pytest.raises(VqaError, match="takes the picture of row '9'"):
+    with pytest.raises(ValueError, match="takes the picture of row '9'"):
         read_vqa("mmbench", write(tmp_path, "odd.tsv", head + "1\tWhich?\t\ta\tb\t\t\tA\tk\t9\n"))
-    with pytest.raises(VqaError, match="no base64"):
+    with pytest.raises(ValueError, match="no base64"):
         read_vqa("mmbench", write(tmp_path, "odd.tsv", head + "1\tWhich?\t\ta\tb\t\t\tA\tk\t" + "?" * 80 + "\n"))
 
 
@@ -119,17 +119,17 @@ def test_daquar_is_split_by_picture_and_a_set_of_answers_is_one_answer(tmp_path:
     ("kind", "data", "why"),
     [
         ("gqa", "{", "is not JSON"),
-        ("gqa", {"1": {"question": "a"}}, "lacks the field 'imageId'"),
-        ("gqa", [1], "has another form"),
+        ("gqa", {"1": {"question": "a"}}, "lacks the field or category 'imageId'"),
+        ("gqa", [1], "another kind than it should"),
         ("vqav2", {"questions": []}, "no questions of part 'all'"),
         ("daquar", [{"image": "../../x.jpg", "question": "what?", "answers": ["a"]}], "lies outside"),
         ("magic", {}, "choose one of"),
     ],
 )
 def test_a_file_that_is_not_what_it_says_is_refused(kind: str, data: Any, why: str, tmp_path: Path) -> None:
-    with pytest.raises(VqaError, match=why):
+    with pytest.raises(ValueError, match=why):
         read_vqa(kind, write(tmp_path, "q.json", data))
     with pytest.raises(FileNotFoundError, match="is not there"):
         read_vqa("gqa", tmp_path / "no.json")
-    with pytest.raises(VqaError, match="wanted train, val or all"):
+    with pytest.raises(ValueError, match="wanted train, val or all"):
         read_vqa("gqa", tmp_path / "q.json", "test")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.canvas import Canvas
@@ -21,6 +22,7 @@ from perceptiongpt.model.align import (
     name_vectors,
     named_masks,
     naming_loss,
+    projector,
 )
 from perceptiongpt.model.tiny import FAMILIES
 
@@ -103,11 +105,20 @@ def test_a_gallery_costs_what_looking_again_would(family: str, equipped: Make, p
     assert torch.allclose(whole, again, atol=1e-4)
 
 
+@torch.no_grad()
+def accuracy(gallery: Gallery, model: Any) -> float:
+    """How often the image token that is nearest to an object's name lies on the object."""
+    naming = gallery.naming
+    tokens = projector(model)(gallery.features).reshape(len(gallery.features), -1, model.backbone.width).float()
+    likeness = torch.einsum("rid,rd->ri", F.normalize(tokens, dim=-1)[naming.picture], naming.table[naming.which])
+    return float((naming.share.gather(1, likeness.argmax(-1, keepdim=True)) > 0).float().mean())
+
+
 def test_a_gallery_teaches_the_projector_alone_and_its_accuracy_rises(equipped: Make, picture: Make) -> None:
     model = equipped(trained_host_modules=(PROJECTOR["aya_vision"],))
     choose_trainable(model, "name")
     gallery = Gallery.fill(model, [(pictures(model.backbone, picture, 6), [halves()] * 6)])
-    before = gallery.accuracy(model)
+    before = accuracy(gallery, model)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(trained, 1e-2)
     for _ in range(60):
@@ -115,7 +126,7 @@ def test_a_gallery_teaches_the_projector_alone_and_its_accuracy_rises(equipped: 
         optimiser.step()
         optimiser.zero_grad()
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
-    assert gallery.accuracy(model) > max(0.9, before)
+    assert accuracy(gallery, model) > max(0.9, before)
 
 
 def test_a_gallery_leaves_no_hook_behind(equipped: Make, picture: Make) -> None:
