@@ -49,10 +49,10 @@ FORMATS = {
 
 
 def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) -> Source | Stream:
-    """The source called `name`: "shapes"; "scenes:SPLIT"; "missing:SPLIT", scenes half of whose questions are for what
-    isn't there; "questions:SPLIT" and "captions:SPLIT", words alone about scenes; "vqa:FORMAT:FILE[:PART]" (data.vqa);
-    "FORMAT:PATH[:SPLIT]", or a path whose format can be told; "stream:NAME" reads those one after the other and holds
-    few, and so are addresses read.
+    """The source called `name`: "shapes"; "scenes:SPLIT", "missing:SPLIT" and "alike:SPLIT", the flavours of
+    `SceneStream`; "questions:SPLIT" and "captions:SPLIT", words alone about scenes; "vqa:FORMAT:FILE[:PART]"
+    (data.vqa); "FORMAT:PATH[:SPLIT]", or a path whose format can be told; "stream:NAME" reads those one after the other
+    and holds few, and so are addresses read.
 
     "shapes:N" and "scenes:SPLIT:N" say how many samples there are; formats are the keys of FORMATS. Raises ValueError
     (FileNotFoundError for a path) that lists what there is. An entry that can't be read is an error, unless `bad` is
@@ -63,16 +63,14 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
         from perceptiongpt.data.shapes import shapes
 
         return shapes(_count(rest, SHAPES, name), seed)
-    if kind in ("scenes", "missing"):
+    if kind in ("scenes", "missing", "alike"):
         from perceptiongpt.data.objects import ObjectLibrary
-        from perceptiongpt.data.scene_expressions import MISSING
         from perceptiongpt.data.scenes import SceneStream
 
         split, _, count = rest.partition(":")
         library = ObjectLibrary.open()
         library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
-        n, missing = _count(count, SCENES, name), MISSING if kind == "missing" else None
-        return SceneStream(split, seed, n, library, turns=(2, 5), missing=missing)  # type: ignore[arg-type]
+        return SceneStream(split, seed, _count(count, SCENES, name), library, (2, 5), kind)  # type: ignore[arg-type]
     if kind in ("questions", "captions"):
         from perceptiongpt.data.objects import ObjectLibrary
         from perceptiongpt.data.scene_questions import QuestionStream
@@ -245,8 +243,8 @@ def recognised(path: Path | str) -> str:
 
 
 _WAYS = (
-    "give shapes, scenes:SPLIT, questions:SPLIT, captions:SPLIT, vqa:FORMAT:FILE, a path or FORMAT:PATH[:SPLIT] with a "
-    f"format of {', '.join(FORMATS)}"
+    "give shapes, scenes:SPLIT (or missing:, alike:), questions:SPLIT, captions:SPLIT, vqa:FORMAT:FILE, a path or "
+    f"FORMAT:PATH[:SPLIT] with a format of {', '.join(FORMATS)}"
 )
 
 

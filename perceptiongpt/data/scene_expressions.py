@@ -7,7 +7,7 @@ is used only where whoever might be called so really is. Knows nothing of pixels
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -38,7 +38,18 @@ MIX = {
     "group": 0.05,
     "none": 0.055,
 }
-MISSING = 0.5  # share of the draws that are for things that aren't there, where these are taught
+# The same for sources that teach something apart: things that aren't there, and several of a kind.
+MIX_MISSING = {kind: 0.5 * share / (1 - MIX["none"]) for kind, share in MIX.items()} | {"none": 0.5}
+MIX_ALIKE = {
+    "name": 0.06,
+    "colour": 0.20,
+    "place": 0.18,
+    "size": 0.10,
+    "relation": 0.10,
+    "ordinal": 0.18,
+    "group": 0.15,
+    "none": 0.03,
+}
 LEAST_EXPRESSIONS = 3
 # Photographs behind the things may hold these, or the words are too wide; they are never called absent.
 OFTEN_BEHIND = frozenset(
@@ -58,12 +69,9 @@ def express(
     absent: Sequence[str],
     rng: np.random.Generator,
     most: int = 8,
-    missing: float | None = None,
+    mix: Mapping[str, float] = MIX,
 ) -> tuple[Expression, ...]:
-    """At most `most` expressions of a picture in the training mix; `absent`: nouns that may be called missing.
-
-    `missing`: another share of the draws for what isn't there.
-    """
+    """At most `most` expressions of a picture in this mix; `absent`: nouns that may be called missing."""
     who = Referents(objects, size_wh)
     makers = {
         "name": _names,
@@ -77,8 +85,7 @@ def express(
     offered = {kind: list(make(who)) for kind, make in makers.items()}
     offered["none"] = list(_absent(who, absent, rng))
     chosen: list[Expression] = []
-    rest = 1.0 if missing is None else (1 - missing) / (1 - MIX["none"])
-    shares = np.asarray([missing if k == "none" and missing is not None else rest * MIX[k] for k in KINDS])
+    shares = np.asarray([mix[k] for k in KINDS])
     for draw in range(4 * most):
         # A kind that the picture cannot offer loses its draw: redistributing it would drown the names in the rest.
         kind = KINDS[int(rng.choice(len(KINDS), p=shares / shares.sum()))]

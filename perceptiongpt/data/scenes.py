@@ -12,7 +12,7 @@ import io
 import json
 import multiprocessing
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -28,13 +28,15 @@ from perceptiongpt.data.objects import SPLITS, ObjectLibrary, Split
 from perceptiongpt.data.sample import Sample
 from perceptiongpt.data.scene_cast import cast_of
 from perceptiongpt.data.scene_compose import SceneObject, compose
-from perceptiongpt.data.scene_expressions import express
+from perceptiongpt.data.scene_expressions import MIX, MIX_ALIKE, MIX_MISSING, express
 from perceptiongpt.data.scene_referents import Expression, Scene
 from perceptiongpt.data.scene_talk import scene_regions, scene_sample
 
 __all__ = ["Expression", "Scene", "SceneObject", "SceneStream", "Scenes", "make_scene", "scene_samples", "write_scenes"]
 
 JPEG_QUALITY = 90
+FLAVOURS = {"scenes": MIX, "missing": MIX_MISSING, "alike": MIX_ALIKE}
+ALIKE = (0.0, 0.0, 0.25, 0.25, 0.15, 0.1, 0.1, 0.08, 0.07)  # how often 0, 1, 2 … 8 things of a picture are of one kind
 
 
 def make_scene(
@@ -44,17 +46,16 @@ def make_scene(
     index: int,
     count: tuple[int, int] = (2, 6),
     most: int = 8,
-    missing: float | None = None,
+    mix: Mapping[str, float] = MIX,
     alike: int = 0,
 ) -> Scene:
-    """The `index`-th scene of a split and seed: `count` things (least, most) and at most `most` expressions.
+    """The `index`-th scene of a split and seed: `count` things (least, most) and at most `most` expressions of `mix`.
 
-    `missing`: the share of expressions drawn for what isn't there, where it is to be another than usual. `alike`: how
-    many of the things are of one kind, where that is to be known.
+    `alike`: how many of the things are of one kind, where that is to be known.
     """
     rng = _generator(split, seed, index, 0)
     image, objects = compose(library, split, rng, count, alike)
-    found = express(objects, image.size, cast_of(library, split).nouns, rng, most, missing)
+    found = express(objects, image.size, cast_of(library, split).nouns, rng, most, mix)
     return Scene(image, tuple(objects), found, f"{split}-{seed}-{index:06d}")
 
 
@@ -67,18 +68,18 @@ def scene_samples(scene: Scene, rng: np.random.Generator, least: int = 3, most: 
 class SceneStream:
     """n samples of a split, made when asked for: `stream[i]` is a Sample with its picture in memory.
 
-    `count`: how many things a picture holds (least, most); `turns`: how many questions (least, most). `missing`: ask
-    for what isn't there in this share of the draws, and answer with a region that is nowhere, an empty mask: so the
-    score learns presence.
+    `turns`: how many questions (least, most) are asked about a picture of 2 to 6 things. `flavour`: "scenes";
+    "missing": half of the questions are for what isn't there, and answered with a region that is nowhere, an empty
+    mask, so that the score learns presence; "alike": 2 to 8 of a picture's things are of one kind, asked for together
+    or told apart by colour, place, size, relation and order.
     """
 
     split: Split
     seed: int
     n: int
     library: ObjectLibrary
-    count: tuple[int, int] = (2, 6)
     turns: tuple[int, int] = (3, 7)
-    missing: float | None = None
+    flavour: str = "scenes"
 
     def __len__(self) -> int:
         return self.n
@@ -86,7 +87,7 @@ class SceneStream:
     def __getitem__(self, i: int) -> Sample:
         if not -self.n <= i < self.n:
             raise IndexError(f"scene {i} came; there are {self.n}")
-        scene, sample = _sample(self.library, self.split, self.seed, i % self.n, self.count, self.turns, self.missing)
+        scene, sample = _sample(self.library, self.split, self.seed, i % self.n, self.turns, self.flavour)
         return replace(sample, meta={**sample.meta, "objects": scene_regions(scene)})
 
     def __iter__(self) -> Iterator[Sample]:
@@ -98,17 +99,18 @@ def _sample(
     split: Split,
     seed: int,
     index: int,
-    count: tuple[int, int],
     turns: tuple[int, int],
-    missing: float | None = None,
+    flavour: str = "scenes",
 ) -> tuple[Scene, Sample]:
     """A scene and its sample; a picture of which nothing may be asked is made again from the next generator."""
+    alike = int(_generator(split, seed, index, 2).choice(len(ALIKE), p=ALIKE)) if flavour == "alike" else 0
+    count = (alike, alike + 2) if alike else (2, 6)
     for again in range(100):
-        scene = make_scene(library, split, seed, index + again * 10_000_000, count, missing=missing)
+        scene = make_scene(library, split, seed, index + again * 10_000_000, count, mix=FLAVOURS[flavour], alike=alike)
         sample_rng = _generator(split, seed, index, 1)
         if scene.expressions:
             scene = replace(scene, id=f"{split}-{seed}-{index:06d}")
-            return scene, scene_sample(scene, sample_rng, *turns, nowhere=missing is not None)
+            return scene, scene_sample(scene, sample_rng, *turns, nowhere=flavour == "missing")
     raise ValueError(f"no picture of split {split!r} offers a question; the library in {library.folder} is too small")
 
 
@@ -190,7 +192,7 @@ def _made(
 
 
 def _pressed(library: ObjectLibrary, split: Split, seed: int, index: int) -> tuple[bytes, Scene, Sample]:
-    scene, sample = _sample(library, split, seed, index, (2, 6), (3, 7))
+    scene, sample = _sample(library, split, seed, index, (3, 7))
     packed = io.BytesIO()
     scene.image.save(packed, "JPEG", quality=JPEG_QUALITY)
     return packed.getvalue(), scene, sample

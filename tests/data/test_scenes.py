@@ -227,13 +227,28 @@ def test_a_picture_holds_only_its_splits_objects(library: ObjectLibrary) -> None
 
 
 def test_a_stream_is_what_make_scene_makes(library: ObjectLibrary) -> None:
-    stream = SceneStream("train", 5, 4, library, count=(1, 1), turns=(2, 2))
+    stream = SceneStream("train", 5, 4, library, turns=(2, 2))
     assert len(stream) == 4 == len(list(stream))
     assert stream[1].image.tobytes() == stream[-3].image.tobytes()
-    assert stream[1].image.tobytes() == make_scene(library, "train", 5, 1, count=(1, 1)).image.tobytes()
+    assert stream[1].image.tobytes() == make_scene(library, "train", 5, 1).image.tobytes()
     assert all(len(stream[i].turns) <= 4 for i in range(4))
     with pytest.raises(IndexError):
         stream[4]
+
+
+def test_scenes_of_several_of_a_kind_ask_for_all_of_them_and_for_one_among_them() -> None:
+    stream = SceneStream("train", 3, 12, ObjectLibrary.open(), turns=(2, 5), flavour="alike")
+    said = [[len(t.regions) for t in sample.turns[1::2]] for sample in stream]
+    assert sum(max(counts) > 1 for counts in said) >= 3 and sum(1 in counts for counts in said) >= 6
+    assert max(map(max, said)) > 3
+
+
+def test_what_is_missing_is_answered_by_a_region_that_is_nowhere(library: ObjectLibrary) -> None:
+    found = [
+        r for s in SceneStream("train", 3, 8, library, flavour="missing") for t in s.turns[1::2] for r in t.regions
+    ]
+    nowhere = [r for r in found if r.mask is not None and not r.mask.any()]
+    assert 0.25 < len(nowhere) / len(found) < 0.75
 
 
 def test_written_scenes_are_read_back(library: ObjectLibrary, tmp_path: Path) -> None:
