@@ -22,7 +22,8 @@ def write_page(result: dict[str, Any], page: Path | None) -> str:
     if page is not None:
         page.parent.mkdir(parents=True, exist_ok=True)
         plots = "\n".join(f"![{title}]({name})" for title, name in drawn(result, page))
-    parts = [opening(result), speed_table(result["speed"]), accuracy_table(result["arms"]), feedback(result["arms"])]
+    parts = [opening(result), speed_table(result["speed"]), accuracy_table(result["arms"])]
+    parts += [tokens_an_object(result), feedback(result["arms"])]
     text = "\n\n".join(p for p in [*parts, plots, sentences(result)] if p) + "\n"
     if page is not None:
         page.write_text(text, encoding="utf-8")
@@ -82,6 +83,28 @@ def accuracy_table(arms: dict[str, Any]) -> str:
         f"{n} {', '.join(f'{r}: {v:.3f}' for r, v in a['search'].items())}" for n, a in arms.items() if a["search"]
     )
     return "\n".join([*lines, "", f"Rates tried and the loss on held samples: {tried or 'none'}."])
+
+
+def tokens_an_object(result: dict[str, Any]) -> str:
+    """What more tokens an object cost and bring."""
+    arms, rows = (
+        result["arms"],
+        {r["format"]: r for r in result["speed"]["rows"] if (r["objects"], r["batch"]) == (8, 1)},
+    )
+    found = [(k, n) for k, n in ((1, "vis"), (2, "vis-2"), (4, "vis-4")) if n in arms]
+    if len(found) < 2:
+        return ""
+    lines = [
+        "## K tokens an object",
+        "",
+        f"| K | steps for 8 objects | objects/s | {' | '.join(HEADS)} |",
+        "|---:|" + "---:|" * (len(HEADS) + 2),
+    ]
+    for k, name in found:
+        end = [f"{arms[name]['curve'][-1][key]:.3f}" for key in CHIEF]
+        cost = [str(rows[name]["steps"]), f"{rows[name]['objects_a_second']:.2f}"] if name in rows else ["–", "–"]
+        lines.append(f"| {k} | {' | '.join(cost + end)} |")
+    return "\n".join(lines)
 
 
 def feedback(arms: dict[str, Any]) -> str:
