@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from telling import options, target, told
+from telling import options, peak_megabytes, target, told
 
 BOXES, MASKS = 1_000_000, 50_000
 SIDES = (480, 640)  # of a mask's picture, h and w
@@ -144,7 +143,7 @@ def judging(boxes: int, masks: int, folder: Path) -> dict[str, float]:
     pairs, _ = read_predictions(folder / "answers.jsonl", questions)
     result = judged([measure(pair) for pair in pairs])
     on_masks = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+    peak = peak_megabytes() / 1e3
     return {
         "boxes": boxes,
         "masks": masks,

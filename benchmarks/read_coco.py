@@ -25,15 +25,16 @@ ROWS = (("seconds", "s", 10.0, "opening the file"), ("peak_mb", "MB", 500.0, "pe
 
 # Runs in the child: opens the source, takes one sample, prints what it cost.
 CHILD = """
-import json, resource, sys, time
+import json, sys, time
+sys.path.insert(0, sys.argv[2])
+from telling import peak_megabytes
 started = time.perf_counter()
 from perceptiongpt.sources import open_source
 source = open_source(sys.argv[1], 0)
 spent = time.perf_counter() - started
 things = sum(len(r.things) for r in source.records)
 asked = len(source[0].turns)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-print(json.dumps({"seconds": spent, "peak_mb": peak, "things": things, "turns": asked}))
+print(json.dumps({"seconds": spent, "peak_mb": peak_megabytes(), "things": things, "turns": asked}))
 """
 
 
@@ -69,7 +70,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "instances.json"
         size = make(path, count)
-        run = subprocess.run([sys.executable, "-c", CHILD, f"coco:{path}"], check=True, capture_output=True, text=True)
+        words = [sys.executable, "-c", CHILD, f"coco:{path}", str(Path(__file__).parent)]
+        run = subprocess.run(words, check=True, capture_output=True, text=True)
     figures = json.loads(run.stdout.splitlines()[-1])
     if figures["things"] != count:
         raise ValueError(f"{figures['things']} of {count} annotations were read; the reader is broken")

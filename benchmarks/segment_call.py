@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from typing import Any
 import perceptiongpt
 
 sys.path.insert(0, str(Path(__file__).parent))
-from telling import model_facts, options, target, told
+from telling import model_facts, options, peak_megabytes, target, told
 
 DEMO = Path(perceptiongpt.__file__).parent / "demo"
 PICTURE = "scene.jpg"
@@ -87,12 +86,6 @@ def help_seconds(count: int) -> float:
     return statistics.median(spent)
 
 
-def peak_gigabytes() -> float:
-    """The most memory (1e9 bytes) that this process has held so far, its libraries and the model's loading included."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9  # macOS counts bytes, Linux KiB
-
-
 def table(result: dict[str, Any]) -> str:
     """The figures as lines to read, each beside its target."""
     lines = []
@@ -115,7 +108,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     eye = load(given.model, device="cpu")
     count, warm_ups = (2, 1) if given.quick else (CALLS, WARM_UPS)
     figures = calls(eye, count, warm_ups)
-    figures["peak_memory"] = peak_gigabytes()  # before training is prepared: that is no part of a call
+    figures["peak_memory"] = peak_megabytes() / 1e3  # before training is prepared: that is no part of a call
     figures["tokens_a_region"] = eye.model.settings.vis_tokens
     figures |= trained_shares(eye.model)
     figures["help"] = help_seconds(1 if given.quick else HELPS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import gc
 import multiprocessing
-import resource
 import statistics
 import sys
 import time
@@ -21,14 +20,14 @@ import perceptiongpt
 
 sys.path.insert(0, str(Path(__file__).parent))
 from forced import endless, saying
-from telling import model_facts, options, target, told
+from telling import model_facts, options, peak_megabytes, target, told
 
 PICTURE = Path(perceptiongpt.__file__).parent / "demo" / "scene.jpg"
 PHRASE = "the red mug"
 PARTS = ("vision", "prefill", "decode", "heads")
 BATCHES = (1, 2, 4, 8, 16, 32)
 QUESTIONS, OBJECTS, SIDE = 32, 64, 512
-RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+RESET = Path("/proc/self/clear_refs")
 # Width, layers, heads, inner width: about 2 and 7 thousand million weights; run where there is an accelerator.
 LARGE = {"2B": (2560, 24, 20, 6912), "7B": (4096, 32, 32, 11008)}
 AT_MOST = {"loop_over_generate": 1.0, "call_over_floor": 1.1, "questions_ratio": 0.35, "mask_memory_mb": 64.0}
@@ -202,12 +201,8 @@ class Peak:
 
         if self.device.type == "cuda":
             self.megabytes = torch.cuda.max_memory_allocated(self.device) / 1e6
-        elif RESET.exists():
-            (line,) = (r for r in STATUS.read_text().splitlines() if r.startswith("VmHWM"))
-            self.megabytes = int(line.split()[1]) * 1024 / 1e6
         else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            self.megabytes = peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+            self.megabytes = peak_megabytes()
 
 
 def memory_of_objects(model: str | None, objects: int, side: int, threads: int) -> dict[str, float]:
