@@ -7,43 +7,83 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 CHIEF = ("acc50", "acc90", "miou", "res", "group_f1", "unreadable")
 HEADS = ("Acc@0.5", "Acc@0.9", "box mIoU", "mask mIoU", "F1 of groups", "unreadable")
 PLAIN = ("numerals", "integers", "bins", "polygon")
 BOXES = PLAIN[:3]  # without masks
+Worlds = dict[str, tuple[dict[str, Any], dict[str, Any]]]  # plan, and arms by name
 LEARNT = 0.1  # a box mIoU under which nothing was learnt but the mean box
 
 
 def write_page(result: dict[str, Any], page: Path | None) -> str:
     """The page as text; written to `page` with its plots beside it, where one is named."""
+    worlds = {
+        world: (runs[0]["plan"], averaged([run["arms"] for run in runs])) for world, runs in result["worlds"].items()
+    }
     plots = ""
     if page is not None:
         page.parent.mkdir(parents=True, exist_ok=True)
-        plots = "\n".join(f"![{title}]({name})" for title, name in drawn(result, page))
-    parts = [opening(result), speed_table(result["speed"]), accuracy_table(result["arms"])]
-    parts += [tokens_an_object(result), feedback(result["arms"])]
-    text = "\n\n".join(p for p in [*parts, plots, sentences(result)] if p) + "\n"
+        plots = "\n".join(f"![{title}]({name})" for title, name in drawn(result["speed"], worlds, page))
+    parts = [opening(result), speed_table(result["speed"])]
+    for world, (plan, arms) in worlds.items():
+        parts += [how(world, plan, len(result["worlds"][world])), accuracy_table(arms)]
+        parts += [tokens_an_object(arms, result["speed"]), feedback(arms)]
+    text = "\n\n".join(p for p in [*parts, plots, sentences(result["speed"], worlds)] if p) + "\n"
     if page is not None:
         page.write_text(text, encoding="utf-8")
     return text
 
 
+def averaged(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Arms of several seeds as one: means of their figures, and `sd`, how the last box mIoU differs among them."""
+    made = {}
+    for name, first in runs[0].items():
+        some = [run[name] for run in runs if name in run]
+        curve = [
+            {k: fmean(p[k] for p in points) for k in points[0]}
+            for points in zip(*(a["curve"] for a in some), strict=True)
+        ]
+        made[name] = {**first, "curve": curve}
+        if len(some) > 1:
+            made[name]["sd"] = stdev(a["curve"][-1]["miou"] for a in some)
+        if "feedback" in first:
+            made[name]["again_iou"] = fmean(a["again_iou"] for a in some)
+            made[name]["feedback"] = {
+                fed: {k: fmean(a["feedback"][fed][k] for a in some) for k in row}
+                for fed, row in first["feedback"].items()
+            }
+    return made
+
+
 def opening(result: dict[str, Any]) -> str:
     """What was run, on what."""
-    plan, machine = result["plan"], ", ".join(f"{k} {v}" for k, v in result["machine"].items())
-    rates = f"chosen among {len(plan['rates'])} by its loss on held samples after {plan['search_steps']} steps"
+    machine = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
     return f"""# The claims, measured
 
-One token against the alternatives, on one machine, in one run of `python benchmarks/claims.py`
-(host {plan["host"]}, seed {plan["seed"]}; {machine}).
-Every format has the same host, the same projector (frozen after {plan["name_steps"]} steps of naming image tokens),
-renderer, loop, predictor and judges, and the same {plan["steps"]} steps of {plan["batch"]} dialogues about composed
-scenes; the adapter of `vis` has half the others' rank ("vis, rank 16" has theirs); the learning rate of each was
-{rates} (ablations take that of `vis`).
-Accuracy is that of free answers to {plan["n"]} questions of `scenes:val`. A small model, a short
-training: what is compared is the formats, not the state of the art. The machine was shared with other work."""
+One token against the alternatives, by `python benchmarks/claims.py` on one machine ({machine}).
+In each experiment every format has the same host, renderer, loop, predictor and judges, and learns from the same
+samples in the same order; the learning rate of each was chosen by its loss on held samples (ablations take that of
+`vis`); the adapter of `vis` has half the others' rank ("vis, rank 16" has theirs). Accuracy is that of free answers.
+Small models, short trainings: what is compared is the formats, not the state of the art. The machine was shared with
+other work."""
+
+
+def how(world: str, plan: dict[str, Any], seeds: int) -> str:
+    """What one experiment was."""
+    rates = f"{len(plan['rates'])} rates tried for {plan['search_steps']} steps"
+    size = f"{plan['steps']} steps of {plan['batch']} dialogues, {rates}, {plan['n']} questions of the test"
+    if world == "shapes":
+        return f"""## Drawn shapes
+
+One to three shapes in 64 pixels, told by colour and form; a random two-layer host ({plan["host"]}), its projector and
+an adapter of all its layers trained from nothing: small enough to learn in minutes. {size}, {seeds} seeds."""
+    return f"""## Composed scenes
+
+Host {plan["host"]}; one projector for all, frozen after {plan["name_steps"]} steps of naming image tokens; an adapter
+of the language model's attention. {size}, seed {plan["seed"]}."""
 
 
 def speed_table(speed: dict[str, Any]) -> str:
@@ -69,7 +109,7 @@ def accuracy_table(arms: dict[str, Any]) -> str:
     if not arms:
         return ""
     lines = [
-        "## What training came to",
+        "### What training came to",
         "",
         f"| arm | rate | samples | seconds | {' | '.join(HEADS)} | trained: heads | beside them |",
         "|---|---:|---:|---:|" + "---:|" * (len(HEADS) + 2),
@@ -77,25 +117,25 @@ def accuracy_table(arms: dict[str, Any]) -> str:
     for name, arm in arms.items():
         end, trained = arm["curve"][-1], arm["trained"]
         told = ["–" if k == "res" and name in BOXES else f"{end[k]:.3f}" for k in CHIEF]
+        if "sd" in arm:
+            told[CHIEF.index("miou")] += f" ± {arm['sd']:.3f}"
         facts = [f"{arm['rate']:g}", str(end["samples"]), f"{end['seconds']:.0f}", *told]
         lines.append(f"| {name} | {' | '.join(facts)} | {trained['heads']:,} | {trained['beside']:,} |")
     tried = "; ".join(
         f"{n} {', '.join(f'{r}: {v:.3f}' for r, v in a['search'].items())}" for n, a in arms.items() if a["search"]
     )
-    return "\n".join([*lines, "", f"Rates tried and the loss on held samples: {tried or 'none'}."])
+    spread = "± is the standard deviation among seeds. " if any("sd" in a for a in arms.values()) else ""
+    return "\n".join([*lines, "", f"{spread}Rates tried and the loss on held samples (first seed): {tried or 'none'}."])
 
 
-def tokens_an_object(result: dict[str, Any]) -> str:
+def tokens_an_object(arms: dict[str, Any], speed: dict[str, Any]) -> str:
     """What more tokens an object cost and bring."""
-    arms, rows = (
-        result["arms"],
-        {r["format"]: r for r in result["speed"]["rows"] if (r["objects"], r["batch"]) == (8, 1)},
-    )
+    rows = {r["format"]: r for r in speed["rows"] if (r["objects"], r["batch"]) == (8, 1)}
     found = [(k, n) for k, n in ((1, "vis"), (2, "vis-2"), (4, "vis-4")) if n in arms]
     if len(found) < 2:
         return ""
     lines = [
-        "## K tokens an object",
+        "### K tokens an object",
         "",
         f"| K | steps for 8 objects | objects/s | {' | '.join(HEADS)} |",
         "|---:|" + "---:|" * (len(HEADS) + 2),
@@ -113,7 +153,7 @@ def feedback(arms: dict[str, Any]) -> str:
     if not found:
         return ""
     lines = [
-        "## What is fed back at `<vis>`",
+        "### What is fed back at `<vis>`",
         "",
         f"| fed back | {' | '.join(HEADS)} |",
         "|---|" + "---:|" * len(HEADS),
@@ -122,13 +162,13 @@ def feedback(arms: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def drawn(result: dict[str, Any], page: Path) -> list[tuple[str, str]]:
+def drawn(speed: dict[str, Any], worlds: Worlds, page: Path) -> list[tuple[str, str]]:
     """Plots beside the page: (title, file)."""
     from matplotlib.figure import Figure
 
-    arms, made = result["arms"], []
-    formats = [n for n in ("vis", "vis-4", *PLAIN) if n in arms]
-    if formats:
+    made = []
+    for world, (_, arms) in worlds.items():
+        formats = [n for n in ("vis", "vis-4", *PLAIN) if n in arms]
         figure = Figure(figsize=(12, 3.6), layout="constrained")
         for place, (key, title) in enumerate((("samples", "samples"), ("seconds", "seconds of training")), 1):
             axes = figure.add_subplot(1, 3, place)
@@ -145,12 +185,12 @@ def drawn(result: dict[str, Any], page: Path) -> list[tuple[str, str]]:
             axes.annotate(name, (count, arms[name]["curve"][-1]["miou"]), fontsize=7)
         axes.set(xlabel="trainable parameters, millions", ylabel="box mIoU", ylim=(0, None))
         axes.grid(alpha=0.3)
-        made.append(("accuracy", f"{page.stem}_accuracy.png"))
+        made.append((f"{world}: accuracy", f"{page.stem}_{world}.png"))
         figure.savefig(page.with_name(made[-1][1]), dpi=80)
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    for name in dict.fromkeys(r["format"] for r in result["speed"]["rows"]):
-        rows = [r for r in result["speed"]["rows"] if r["format"] == name and r["batch"] == 1]
+    for name in dict.fromkeys(r["format"] for r in speed["rows"]):
+        rows = [r for r in speed["rows"] if r["format"] == name and r["batch"] == 1]
         axes.plot([r["objects"] for r in rows], [r["objects_a_second"] for r in rows], marker="o", label=name)
     axes.set(xlabel="objects in a picture", ylabel="objects a second", yscale="log")
     axes.grid(alpha=0.3)
@@ -172,9 +212,8 @@ def reached(curve: Sequence[dict[str, float]], key: str, level: float, by: str) 
     return None
 
 
-def sentences(result: dict[str, Any]) -> str:
-    """One sentence a claim."""
-    arms, speed = result["arms"], result["speed"]
+def sentences(speed: dict[str, Any], worlds: Worlds) -> str:
+    """A sentence a claim, and a world where it was trained."""
     first = {r["format"]: r for r in speed["rows"] if (r["objects"], r["batch"]) == (8, 1)}
     tokens = ", ".join(f"{n} {r['tokens']:.1f}" for n, r in first.items() if n in PLAIN)
     told = [
@@ -190,7 +229,9 @@ def sentences(result: dict[str, Any]) -> str:
         "C11 (keeps captions and VQA): with the plug-in off the host's logits are bit-identical "
         "(tests/model/test_adapt.py); trained adapters were not put to captions here: not shown.",
     ]
-    told += _of_training(arms) if {"vis", "numerals"} <= set(arms) else []
+    for world, (_, arms) in worlds.items():
+        if {"vis", "numerals"} <= set(arms):
+            told += [line.replace("): ", f"), {world}: ", 1) for line in _of_training(arms)]
     told.sort(key=lambda sentence: int(sentence.split()[0][1:]))
     return "\n".join(["## The claims, one by one", "", *(f"- {sentence}" for sentence in told)])
 

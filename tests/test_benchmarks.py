@@ -248,24 +248,34 @@ def test_the_claims_are_trained_timed_and_told(tmp_path: Path, capsys: Capture) 
     words += ["--out", str(tmp_path / "out"), "--page", str(tmp_path / "claims.md"), "--json", str(tmp_path / "o.json")]
     assert run_benchmark("claims", *words) == 0
     told = json.loads((tmp_path / "o.json").read_text(encoding="utf-8"))
-    assert set(told["arms"]) == {"vis", "numerals"}
+    assert set(told["worlds"]) == {"shapes", "scenes"}
     steps = {r["format"]: r["steps"] for r in told["speed"]["rows"]}
     assert steps["vis"] < steps["bins"] < steps["integers"] < steps["numerals"] < steps["polygon"]
-    for arm in told["arms"].values():
-        assert [p["samples"] for p in arm["curve"]] == [4, 8]
-        assert set(arm["search"]) == {"1", "3"}
-    beside = {name: arm["trained"]["beside"] for name, arm in told["arms"].items()}
-    assert beside["vis"] == beside["numerals"] + 64  # one row
+    for runs in told["worlds"].values():
+        for arm in runs[0]["arms"].values():
+            assert [p["samples"] for p in arm["curve"]] == [4, 8]
+            assert set(arm["search"]) == {"1", "3"}
+        beside = {name: arm["trained"]["beside"] for name, arm in runs[0]["arms"].items()}
+        assert beside["vis"] == beside["numerals"] // 2 + 64  # half the rank, and one row
     page = (tmp_path / "claims.md").read_text(encoding="utf-8")
     assert page.strip() == capsys.readouterr().out.strip()
     assert all(f"- C{n} " in page for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11))
-    assert {f.name for f in tmp_path.glob("*.png")} == {"claims_accuracy.png", "claims_speed.png"}
-    kept = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("arm-*.json")}
+    plots = {"claims_shapes.png", "claims_scenes.png", "claims_speed.png"}
+    assert {f.name for f in tmp_path.glob("*.png")} == plots
+    kept = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("*/arm-*.json")}
     assert run_benchmark("claims", *words) == 0  # what is done is not done again
-    assert kept == {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("arm-*.json")} and len(kept) == 2
-    assert run_benchmark("claims", *words, "--seed", "1") == 2
+    assert kept == {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("*/arm-*.json")} and len(kept) == 4
+    assert run_benchmark("claims", *words, "--steps", "9", "--name-steps", "3") == 0  # --quick has steps of its own
     assert run_benchmark("claims", "--arms", "smoke", "--out", str(tmp_path / "no")) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("claims: there is no arm")
+
+
+def test_arms_of_several_seeds_are_told_by_their_means() -> None:
+    averaged = runpy.run_path(str(BENCHMARKS / "claims_page.py"), run_name="claims_page")["averaged"]
+    first, second = ({"vis": {"rate": 1.0, "curve": [{"miou": m, "seconds": 2.0}]}} for m in (0.2, 0.4))
+    made = averaged([first, second])["vis"]
+    assert made["curve"] == [{"miou": pytest.approx(0.3), "seconds": 2.0}] and made["sd"] == pytest.approx(0.02**0.5)
+    assert "sd" not in averaged([first])["vis"]
 
 
 def test_a_curve_reaches_a_level_between_its_points() -> None:
