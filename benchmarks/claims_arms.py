@@ -284,12 +284,14 @@ def extras(plan: Plan, model: Any, held: list[Any]) -> dict[str, Any]:
     with torch.no_grad():
         again = model(batch).again
     kept, ious = batch.has_box, iou_xyxy(cxcywh_to_xyxy(again.boxes), cxcywh_to_xyxy(batch.boxes))
-    feedback = {}
-    for name, has in FED.items():
-        model.respell = MethodType(_fed(has), model)
-        feedback[name] = scored(plan, model)
-        del model.respell
-    return {"again_iou": float(ious[kept].mean()), "feedback": feedback}
+    found: dict[str, Any] = {"again_iou": float(ious[kept].mean())}
+    if plan.world == "scenes":  # only an answer of several regions can feel what is fed back
+        found["feedback"] = {}
+        for name, has in FED.items():
+            model.respell = MethodType(_fed(has), model)
+            found["feedback"][name] = scored(plan, model)
+            del model.respell
+    return found
 
 
 def _fed(has: tuple[bool, bool] | None) -> Callable[[Any, Any], Any]:

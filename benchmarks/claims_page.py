@@ -49,8 +49,9 @@ def averaged(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         made[name] = {**first, "curve": curve}
         if len(some) > 1:
             made[name]["sd"] = stdev(a["curve"][-1]["miou"] for a in some)
-        if "feedback" in first:
+        if "again_iou" in first:
             made[name]["again_iou"] = fmean(a["again_iou"] for a in some)
+        if "feedback" in first:
             made[name]["feedback"] = {
                 fed: {k: fmean(a["feedback"][fed][k] for a in some) for k in row}
                 for fed, row in first["feedback"].items()
@@ -154,6 +155,8 @@ def feedback(arms: dict[str, Any]) -> str:
         return ""
     lines = [
         "### What is fed back at `<vis>`",
+        "",
+        "Only answers of several regions can feel it.",
         "",
         f"| fed back | {' | '.join(HEADS)} |",
         "|---|" + "---:|" * len(HEADS),
