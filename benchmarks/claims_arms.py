@@ -193,14 +193,15 @@ def samples_of(plan: Plan) -> tuple[list[Any], list[Any]]:
         from perceptiongpt.data.shapes import shapes
 
         return shapes(plan.steps * plan.batch, plan.seed), shapes(8 * plan.batch, plan.seed + 7)
-    return _scenes("train", plan.seed, plan.steps * plan.batch), _scenes("val", plan.seed + 7, 4 * plan.batch)
+    learnt, held = _scenes("train", plan.seed, plan.steps * plan.batch), _scenes("val", plan.seed + 7, 4 * plan.batch)
+    return list(learnt), list(held)
 
 
-def _scenes(split: Any, seed: int, count: int) -> list[Any]:
+def _scenes(split: Any, seed: int, count: int) -> Any:
     from perceptiongpt.data.objects import ObjectLibrary
     from perceptiongpt.data.scenes import SceneStream
 
-    return list(SceneStream(split, seed, count, ObjectLibrary.open(), turns=(2, 5)))
+    return SceneStream(split, seed, count, ObjectLibrary.open(), turns=(2, 5))
 
 
 @cache
