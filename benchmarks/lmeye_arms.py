@@ -310,9 +310,10 @@ def interval(hits: np.ndarray) -> tuple[float, float]:
 def table(results: dict[str, Any], plan: Plan) -> str:
     """Accuracy of each arm and reading with its interval, differences, and accuracies by kind, as Markdown."""
     count = results[READINGS[0]]["a"][0]["n"]
+    what = "scenes" if plan.data == "scenes" else "DAQUAR"
     lines = [
-        f"{'scenes' if plan.data == 'scenes' else 'DAQUAR'} questions, {count} held out, {plan.seeds} seeds; each arm {plan.look_steps} steps of "
-        f"{2 * plan.batch} without the host and {plan.steps} of {plan.batch} with it. Network {plan.network}, "
+        f"{what} questions, {count} held out, {plan.seeds} seeds; each arm {plan.look_steps} steps of {2 * plan.batch} "
+        f"without the host and {plan.steps} of {plan.batch} with it. Network {plan.network}, "
         f"{plan.static_tokens} static tokens, {plan.pool} questions to learn from, rate {plan.rate:g}. In brackets "
         "95 % by bootstrap over seeds and questions.",
         "",
