@@ -68,8 +68,8 @@ One token against the alternatives, by `python benchmarks/claims.py` on one mach
 In each experiment every format has the same host, renderer, loop, predictor and judges, and learns from the same
 samples in the same order; the learning rate of each was chosen by its loss on held samples (ablations take that of
 `vis`); the adapter of `vis` has half the others' rank ("vis, rank 16" has theirs). Accuracy is that of free answers.
-Small models, short trainings: what is compared is the formats, not the state of the art. The machine was shared with
-other work."""
+Small models, short trainings: what is compared is the formats, not the state of the art. Seconds are those of a clock
+beside other work on the machine, by which like arms differ: they compare only roughly."""
 
 
 def how(world: str, plan: dict[str, Any], seeds: int) -> str:
@@ -80,7 +80,7 @@ def how(world: str, plan: dict[str, Any], seeds: int) -> str:
         return f"""## Drawn shapes
 
 One to three shapes in 64 pixels, told by colour and form; a random two-layer host ({plan["host"]}), its projector and
-an adapter of all its layers trained from nothing: small enough to learn in minutes. {size}, {seeds} seeds."""
+an adapter of all its layers trained from nothing: small enough to learn in minutes. {size}, seeds: {seeds}."""
     return f"""## Composed scenes
 
 Host {plan["host"]}; one projector for all, frozen after {plan["name_steps"]} steps of naming image tokens; an adapter
@@ -120,7 +120,7 @@ def accuracy_table(arms: dict[str, Any]) -> str:
         told = ["–" if k == "res" and name in BOXES else f"{end[k]:.3f}" for k in CHIEF]
         if "sd" in arm:
             told[CHIEF.index("miou")] += f" ± {arm['sd']:.3f}"
-        facts = [f"{arm['rate']:g}", str(end["samples"]), f"{end['seconds']:.0f}", *told]
+        facts = [f"{arm['rate']:g}", f"{end['samples']:.0f}", f"{end['seconds']:.0f}", *told]
         lines.append(f"| {name} | {' | '.join(facts)} | {trained['heads']:,} | {trained['beside']:,} |")
     tried = "; ".join(
         f"{n} {', '.join(f'{r}: {v:.3f}' for r, v in a['search'].items())}" for n, a in arms.items() if a["search"]
