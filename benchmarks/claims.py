@@ -137,7 +137,9 @@ def plans(told: argparse.Namespace) -> dict[str, Plan]:
         return {"shapes": small, "scenes": replace(small, world="scenes", name_steps=4)}
     sizes = (told.name_steps, told.steps, told.search_steps, told.batch, told.n)
     return {
-        "shapes": Plan("shapes", "tiny:aya_vision", 0, told.shape_steps, 200, 8, 300, 5, (2.0, 4.0, 8.0), told.seed, 64),
+        "shapes": Plan(
+            "shapes", "tiny:aya_vision", 0, told.shape_steps, 200, 8, 300, 5, (2.0, 4.0, 8.0), told.seed, 64
+        ),
         "scenes": Plan("scenes", told.host, *sizes, 3, (1.0, 3.0), told.seed, 192),
     }
 
