@@ -34,7 +34,7 @@ svg text.value{fill:var(--ink);font-size:10px}.grid{stroke:var(--line)}
 .ideal{stroke:var(--soft);stroke-dasharray:4 4}.scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:5px 12px 5px 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-td.n,th.n{text-align:right}td{overflow-wrap:anywhere}.case{padding:0;overflow:hidden}
+td.n,th.n{text-align:right}td{overflow-wrap:anywhere}.card td+td{overflow-wrap:normal}.case{padding:0;overflow:hidden}
 .case img{width:100%;height:230px;object-fit:contain;background:#0001;display:block;cursor:zoom-in}
 .case div{padding:10px 14px}.case p{margin:0}.case .meta{color:var(--soft);font-size:.85rem}.tag{font-weight:600}
 .true{color:var(--true)}.said{color:var(--said)}dialog{border:0;padding:0;background:none;max-width:96vw}
