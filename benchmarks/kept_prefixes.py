@@ -26,7 +26,7 @@ class Row:
     picture: int
     past: Tensor  # [layers, 2, heads, T, d]
     answer: list[int]
-    question: str
+    sample: Any  # the picture, the question and its answer: a dialogue of one
     meta: dict[str, Any] = field(default_factory=dict)
     request: Tensor | None = None  # [D]: the state at <ask>
 
@@ -80,7 +80,7 @@ class Kept:
         past = torch.stack([torch.stack((layer.keys, layer.values), 1) for layer in cache.layers], 1)
         for i, ((n, sample, meta), end) in enumerate(zip(part, ends, strict=True)):
             taught = batch.labels[i][batch.labels[i] != -100].tolist()
-            self.rows.append(Row(base + n, past[i, :, :, :, :end].clone(), taught, sample.turns[0].text, meta))
+            self.rows.append(Row(base + n, past[i, :, :, :, :end].clone(), taught, sample, meta))
 
     def batches(self, size: int, seed: int) -> Iterator[list[Row]]:
         """Rows for ever, `size` at a time: pictures in another order at each pass, a picture's questions together."""
@@ -173,6 +173,20 @@ class Kept:
             states, _ = backbone.states(embeds, mask, following + torch.arange(embeds.shape[1]), cache)
             states = states[:, replies.shape[1] - 1 :]
             return F.cross_entropy(model.head(states[ids != -100]), ids[ids != -100])
+
+    def whole_loss(self, model: Any, rows: Sequence[Row], seed: int) -> Tensor:
+        """The same where nothing before the answer is kept, since the static mapping learns: whole rows, pictures too.
+
+        The same number as `loss`, where both can be had.
+        """
+        from perceptiongpt.data.collate import collate
+        from perceptiongpt.data.render import Renderer
+
+        renderer = Renderer(model.backbone.processor, **model.spelling())
+        batch = collate([r.sample for r in rows], renderer, model.backbone, np.random.default_rng(seed))
+        with _autocast(model):
+            whole = model(batch)
+            return F.cross_entropy(whole.logits, whole.targets)
 
     @torch.inference_mode()
     def answers(self, model: Any, rows: Sequence[Row], most: int = 8) -> tuple[list[str], list[Tensor]]:

@@ -112,20 +112,18 @@ def pieces(samples: Sequence[Any], most: int) -> list[Any]:
     ]
 
 
-def learn(plan: Plan, held: Any, samples: list[Any], aim: str, seed: int, out: Path, static: Any) -> Any:
-    """A model whose static mapping has learnt from these dialogues, beginning with what `static` knows."""
+def learn_captions(plan: Plan, held: Any, samples: list[Any], out: Path) -> Any:
+    """A model whose static mapping has learnt from captions, or what stands for them."""
     from perceptiongpt.config import Rates, Run, Stage
     from perceptiongpt.data.mix import Mix
     from perceptiongpt.train import train
 
-    model = equipped(plan, held, "static", "grid", seed, static)
-    steps = plan.align_steps if aim == "align" else plan.steps
+    model, steps = equipped(plan, held, "static", "grid", 0, None), plan.align_steps
     rates = Rates(heads=plan.rate, rows=3 * plan.rate)
-    stage = Stage(aim=aim, steps=steps, batch=max(1, plan.batch // 4), warmup=max(1, min(50, steps // 10)), rates=rates)
-    run = Run(
-        name="lmeye_arms", host=plan.host, out=str(out), seed=seed, stages=(stage,), save_every=10**6, log_every=50
-    )
-    train(run, model, Mix([(samples, 1.0)], seed), say=note)
+    warmup = max(1, min(50, steps // 10))
+    stage = Stage(aim="align", steps=steps, batch=max(1, plan.batch // 4), warmup=warmup, rates=rates)
+    run = Run(name="lmeye_arms", host=plan.host, out=str(out), stages=(stage,), save_every=10**6, log_every=50)
+    train(run, model, Mix([(samples, 1.0)], 0), say=note)
     return model
 
 
@@ -146,12 +144,18 @@ def learn_alike(plan: Plan, model: Any, kept: Any, seed: int) -> float:
 
 
 def learn_asking(plan: Plan, model: Any, kept: Any, seed: int) -> float:
-    """Train what asks on kept prefixes, through the language model; the loss of the last tenth."""
+    """Train what asks (of (a): the static mapping) through the language model; the loss of the last tenth.
+
+    On kept prefixes, but for (a), whose prefixes change as it learns: whole rows of the same questions, in the same
+    order.
+    """
     from perceptiongpt.model.adapt import choose_trainable
 
     choose_trainable(model, "all")
-    model.asker.static.requires_grad_(False)
-    return _descend(plan, model, kept.batches(plan.batch, seed), kept.loss, plan.steps, "ask")
+    alone = model.asker.settings.arm == "static"
+    model.asker.static.requires_grad_(alone)
+    loss_of = kept.whole_loss if alone else kept.loss
+    return _descend(plan, model, kept.batches(plan.batch, seed), loss_of, plan.steps, "ask")
 
 
 def _descend(plan: Plan, model: Any, batches: Iterator[Any], loss_of: Any, steps: int, name: str) -> float:
@@ -214,7 +218,7 @@ def asked(plan: Plan, model: Any, tests: Any, seen: list[Any], shuffled: bool = 
         if model.asker.settings.arm == "static":
             eye, rows = Eye(model), [tests.rows[i] for i in some]
             pictures = eye.look([seen[r.picture].image for r in rows])
-            words = [a.text for a in pictures.ask([r.question for r in rows], max_new_tokens=8)]
+            words = [a.text for a in pictures.ask([r.sample.turns[0].text for r in rows], max_new_tokens=8)]
         else:
             model.asker.shuffled = shuffled
             words, looks = tests.answers(model, [tests.rows[i] for i in some])
@@ -246,7 +250,7 @@ def experiment(plan: Plan, out: Path, similarity: Any, only: str) -> dict[str, A
     aligned = out / "static.safetensors"
     if not aligned.exists():
         captions = samples_of(plan, "captions") if plan.data == "scenes" else pieces(train, 4)
-        model = learn(plan, held, captions, "align", 0, fresh(out / "work-align"), None)
+        model = learn_captions(plan, held, captions, fresh(out / "work-align"))
         save_file(model.asker.static.state_dict(), aligned)
     static = load_file(aligned)
     model = equipped(plan, held, "constant", "grid", 0, static)
@@ -265,12 +269,8 @@ def experiment(plan: Plan, out: Path, similarity: Any, only: str) -> dict[str, A
                 started = time.monotonic()
                 kept = kept or Kept(model, train)
                 model = equipped(plan, held, ARMS[arm], reading or "grid", seed, static)
-                loss = learn_alike(plan, model, kept, seed)
-                if arm == "a":
-                    learnt, work = model.asker.static.state_dict(), fresh(out / f"work-{name}-{seed}")
-                    model = learn(plan, held, pieces(train, 4), "all", seed, work, learnt)
-                else:
-                    loss = learn_asking(plan, model, kept, seed)
+                learn_alike(plan, model, kept, seed)
+                loss = learn_asking(plan, model, kept, seed)
                 spent = time.monotonic() - started
                 ways = {arm: False, "e": True} if arm == "d" else {arm: False}
                 found = {way: asked(plan, model, tests, seen, shuffled) for way, shuffled in ways.items()}

@@ -46,7 +46,9 @@ def test_the_loss_of_kept_rows_is_that_of_whole_rows(kept_and_model: tuple[Any, 
     renderer = Renderer(model.backbone.processor, **model.spelling())
     with torch.no_grad():
         whole = model(collate(single, renderer, model.backbone, np.random.default_rng(0)))
-        assert torch.allclose(kept.loss(model, kept.rows, 0), F.cross_entropy(whole.logits, whole.targets), atol=1e-5)
+        expected = F.cross_entropy(whole.logits, whole.targets)
+        assert torch.allclose(kept.loss(model, kept.rows, 0), expected, atol=1e-5)
+        assert torch.allclose(kept.whole_loss(model, kept.rows, 0), expected, atol=1e-5)
 
 
 def test_kept_rows_are_answered_as_the_predictor_answers(kept_and_model: tuple[Any, Any, list[Sample]]) -> None:
