@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from claims_arms import ARMS, FORMATS, ONLY, Arm, Plan, common_start, opened, samples_of, say, trained
 from claims_page import write_page
 from forced import saying
-from telling import machine
+from telling import machine, refuse
 
 OBJECTS = (1, 4, 8, 16)
 WORLDS = ("shapes", "scenes")
@@ -170,8 +170,7 @@ def main(words: Sequence[str] | None = None) -> int:
         only = named.get(told.arms) or [a.strip() for a in told.arms.split(";")]
         if unknown := [a for a in only if a not in ARMS]:
             raise ValueError(f"there is no arm {unknown[0]!r}; choose of {'; '.join(ARMS)}")
-        if min(told.steps, told.shape_steps, told.seeds, told.search_steps, told.name_steps, told.batch, told.n) < 1:
-            raise ValueError("steps, seeds, batch and n must be at least 1; give larger numbers")
+        refuse(told, told.page)
         torch.set_num_threads(told.threads)
         told.out.mkdir(parents=True, exist_ok=True)
         made = plans(told)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
+from telling import refuse
 
 ARMS = {"a": "static", "b": "constant", "c": "unasked", "d": "full", "e": "full"}  # e is d, its requests shuffled
 READINGS = ("tokens", "grid")
@@ -383,8 +384,10 @@ def main(words: Sequence[str] | None = None) -> int:
     top.add_argument("--out", default="runs/lmeye_arms", help="folder that keeps what is done (default: %(default)s)")
     top.add_argument("--only", default="abcd", help="train only these arms now, and print nothing (default: all)")
     top.add_argument("--wordnet", metavar="FOLDER", help="WordNet's dict folder, for WUPS@0.9")
-    top.add_argument("--results", metavar="FILE.md", help="write the table into this page, such as docs/results.md")
-    top.add_argument("--json", metavar="FILE", help="write all figures to FILE")
+    top.add_argument(
+        "--results", metavar="FILE.md", type=Path, help="write the table into this page, such as docs/results.md"
+    )
+    top.add_argument("--json", metavar="FILE", type=Path, help="write all figures to FILE")
     top.add_argument("--quick", action="store_true", help="a few steps, one seed: proof that it runs")
     told = top.parse_args(words)
     if told.quick:
@@ -405,8 +408,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "seeds",
     )
     try:
-        if min(vars(told)[k] for k in (*names[5:], "threads")) < 1:
-            raise ValueError("a size is below 1; give at least 1 of each")
+        refuse(told, told.results)
         import torch
 
         from perceptiongpt.wordnet import WordNet
@@ -423,15 +425,13 @@ def main(words: Sequence[str] | None = None) -> int:
     text = table(results, plan)
     if told.results:
         kind = "scenes" if plan.data == "scenes" else "daquar"
-        write_into(Path(told.results), text, f"{kind} {plan.network} {plan.static_tokens}")
+        write_into(told.results, text, f"{kind} {plan.network} {plan.static_tokens}")
     if told.json:
         plain = {
             r: {a: [{k: v for k, v in o.items() if k != "hits"} for o in os] for a, os in by.items()}
             for r, by in results.items()
         }
-        Path(told.json).write_text(
-            json.dumps({"plan": vars(plan), "results": plain}, indent=1) + "\n", encoding="utf-8"
-        )
+        told.json.write_text(json.dumps({"plan": vars(plan), "results": plain}, indent=1) + "\n", encoding="utf-8")
     print(text)
     return 0
 

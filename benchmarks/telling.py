@@ -42,11 +42,7 @@ def told(
     words = list(sys.argv[1:] if argv is None else argv)
     given = read.parse_args(words)
     try:
-        for name, value in vars(given).items():
-            if type(value) is int and name != "seed" and value < 1:
-                raise ValueError(f"--{name} {value} came; give at least 1")
-        if given.json and not given.json.absolute().parent.is_dir():
-            raise FileNotFoundError(f"the folder {given.json.parent} is not there; make it first")
+        refuse(given)
         result: dict[str, Any] = {
             "benchmark": read.prog,
             "machine": machine(getattr(given, "threads", None)),
@@ -63,6 +59,19 @@ def told(
     print(", ".join(f"{k} {v}" for k, v in result["machine"].items()))
     print(result["command"])
     return int(result.get("failed", False))
+
+
+def refuse(given: argparse.Namespace, *files: Path | None) -> None:
+    """Raises ValueError for a count below 1, FileNotFoundError where --json or one of `files` has no folder to lie in.
+
+    To be called before anything is measured.
+    """
+    for name, value in vars(given).items():
+        if type(value) is int and name != "seed" and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} {value} came; give at least 1")
+    for file in (given.json, *files):
+        if file and not file.absolute().parent.is_dir():
+            raise FileNotFoundError(f"the folder {file.parent} is not there; make it first")
 
 
 def machine(threads: int | None) -> dict[str, Any]:

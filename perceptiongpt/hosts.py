@@ -139,8 +139,8 @@ def chosen_device(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
-    # torch raises RuntimeError for a name that it doesn't know or a device that isn't there (NotImplementedError, its
-    # subclass, for one without kernels), AssertionError for one that it was not compiled for, ImportError for hpu.
+    # torch: RuntimeError for an unknown name, a device that isn't there or one without kernels; AssertionError for one
+    # that it was not compiled for; ImportError for hpu, whose library is another package.
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ValueError(f"device {device!r} cannot be used ({first_line(error)}); try 'cpu'") from error
     if chosen.type == "meta":

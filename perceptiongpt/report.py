@@ -161,7 +161,7 @@ def _card(result: Mapping[str, Any], key: str, name: str, meaning: str) -> str:
 def _numbers(result: Mapping[str, Any]) -> str:
     """A small table for each part, with intervals and, where asked for, the teacher-forced column."""
     forced, made = result.get("teacher_forced") or {}, []
-    for part in (*PARTS, *WORDED):
+    for part in PARTS:
         found = []
         for field, value in (result.get(part) or {}).items():
             if isinstance(value, (list, dict)):

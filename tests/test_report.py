@@ -54,6 +54,15 @@ def page() -> str:
     return report(result, rows, iter(asked), "a model on thirty pictures")
 
 
+def test_every_number_stands_once() -> None:
+    question = Question("1-0", "how many?", "count", (), WH, judge="vqa", answers=("two",))
+    rows = [measure(Judged(question, Said("two")))]
+    asked = [Asked(Image.new("RGB", WH), (question,))]
+    shown = report({**judged(rows), "protocol": {}}, rows, iter(asked), "words")
+    keys = re.findall(r"<td>([a-z_]+\.[a-z0-9_]+)</td>", shown)
+    assert "vqa.accuracy" in keys and len(keys) == len(set(keys))
+
+
 def test_the_page_holds_all_that_it_shows(page: str) -> None:
     shown = page.partition("<script>")[0]
     fetched = re.findall(r"""(?:src|href)=["']?([^"' >]+)""", shown)

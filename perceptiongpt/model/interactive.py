@@ -10,9 +10,7 @@ N requests.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 
 from perceptiongpt.model.backbone import Look
 from perceptiongpt.model.fusion import LayerFusion
+from perceptiongpt.model.limits import refuse_outside
 from perceptiongpt.tasks.positions import fourier, grid_xy
 
 BANDS = 6
@@ -30,19 +29,6 @@ _CHOICES = {
     "reads": ("grid", "tokens"),
     "arm": ("full", "unasked", "constant", "static"),
 }
-
-
-def refuse_outside(
-    settings: Any, limits: Mapping[str, tuple[int, int]], choices: Mapping[str, Collection[str]], where: str = ""
-) -> None:
-    """Settings come from files: whole numbers and choices are checked before anything is allocated. ValueError."""
-    for name, (low, high) in limits.items():
-        value = getattr(settings, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"{where}{name} is {value!r}; wanted a whole number from {low} to {high}")
-    for name, known in choices.items():
-        if getattr(settings, name) not in known:
-            raise ValueError(f"{where}{name} is {getattr(settings, name)!r}; wanted one of {', '.join(known)}")
 
 
 @dataclass(frozen=True, kw_only=True)

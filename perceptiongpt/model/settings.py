@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perceptiongpt.core.batch import ANSWER_FORMATS
-from perceptiongpt.model.interactive import AskSettings, refuse_outside
+from perceptiongpt.model.interactive import AskSettings
+from perceptiongpt.model.limits import refuse_outside
 
 _LIMITS = {
     "vis_tokens": (1, 64),
