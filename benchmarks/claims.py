@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from claims_arms import ARMS, FORMATS, ONLY, Arm, Plan, common_start, opened, samples_of, say, trained
+from claims_arms import ARMS, FORMATS, ONLY, SMALL, Arm, Plan, common_start, opened, samples_of, say, trained
 from claims_page import write_page
 from forced import saying
 from telling import machine, refuse
@@ -131,15 +131,13 @@ def experiment(plan: Plan, out: Path, only: Sequence[str]) -> dict[str, Any]:
 
 
 def plans(told: argparse.Namespace) -> dict[str, Plan]:
-    """The two experiments: drawn shapes and a tiny random host; composed scenes and the default host."""
+    """The two experiments: drawn shapes and a small random host; composed scenes and the default host."""
     if told.quick:
         small = Plan("shapes", "tiny:aya_vision", 0, 4, 2, 2, 6, 2, (1.0, 3.0), told.seed, 32)
         return {"shapes": small, "scenes": replace(small, world="scenes", name_steps=4)}
     sizes = (told.name_steps, told.steps, told.search_steps, told.batch, told.n)
     return {
-        "shapes": Plan(
-            "shapes", "tiny:aya_vision", 0, told.shape_steps, 200, 8, 300, 5, (2.0, 4.0, 8.0), told.seed, 64
-        ),
+        "shapes": Plan("shapes", SMALL, 0, told.shape_steps, 60, 32, 400, 6, (0.7, 1.5, 3.0), told.seed, 64),
         "scenes": Plan("scenes", told.host, *sizes, 3, (1.0, 3.0), told.seed, 192),
     }
 

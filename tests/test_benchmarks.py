@@ -251,12 +251,13 @@ def test_the_claims_are_trained_timed_and_told(tmp_path: Path, capsys: Capture) 
     assert set(told["worlds"]) == {"shapes", "scenes"}
     steps = {r["format"]: r["steps"] for r in told["speed"]["rows"]}
     assert steps["vis"] < steps["bins"] < steps["integers"] < steps["numerals"] < steps["polygon"]
-    for runs in told["worlds"].values():
+    for world, runs in told["worlds"].items():
         for arm in runs[0]["arms"].values():
             assert [p["samples"] for p in arm["curve"]] == [4, 8]
             assert set(arm["search"]) == {"1", "3"}
         beside = {name: arm["trained"]["beside"] for name, arm in runs[0]["arms"].items()}
         assert beside["vis"] == beside["numerals"] // 2 + 64  # half the rank, and one row
+        assert bool(beside["numerals"]) is (world == "scenes")  # where a host is learnt whole there is no adapter
     page = (tmp_path / "claims.md").read_text(encoding="utf-8")
     assert page.strip() == capsys.readouterr().out.strip()
     assert all(f"- C{n} " in page for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11))

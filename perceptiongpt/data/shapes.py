@@ -17,17 +17,18 @@ SHAPES = ("circle", "square", "triangle")
 COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220), "yellow": (235, 205, 50)}
 
 
-def shapes(n: int, seed: int, side: int = 64) -> list[Sample]:
+def shapes(n: int, seed: int, side: int = 64, together: bool = False) -> list[Sample]:
     """n pictures of `side` x `side` pixels with one to three shapes, no two alike, each asked for once.
 
-    "Where is the red circle?" is answered by "It is {0}." with the exact mask and its box.
+    "Where is the red circle?" is answered by "It is {0}." with the exact mask and its box. `together`: of two or three
+    "Where are all the shapes?" is asked at last, and answered from left to right.
     """
     if n < 0 or side < 16:
         raise ValueError(f"{n} pictures of side {side} were asked for; wanted 0 or more, and a side of at least 16")
-    return [_picture(np.random.default_rng([seed, i]), side, f"shapes-{seed}-{i}") for i in range(n)]
+    return [_picture(np.random.default_rng([seed, i]), side, f"shapes-{seed}-{i}", together) for i in range(n)]
 
 
-def _picture(rng: np.random.Generator, side: int, name: str) -> Sample:
+def _picture(rng: np.random.Generator, side: int, name: str, together: bool) -> Sample:
     pixels = np.empty((side, side, 3), np.uint8)
     pixels[:] = rng.integers(90, 170, 3) // 2 + 70
     free = np.ones((side, side), bool)
@@ -43,6 +44,10 @@ def _picture(rng: np.random.Generator, side: int, name: str) -> Sample:
         pixels[mask] = COLOURS[colour]
         region = Region(box=mask_to_box(mask), mask=mask, label=f"{colour} {shape}")
         turns += [Turn("user", ask_region(f"the {colour} {shape}")), Turn("assistant", "It is {0}.", (region,))]
+    found = sorted((r for turn in turns for r in turn.regions), key=lambda r: r.box[0] + r.box[2] if r.box else 0.0)
+    if together and len(found) > 1:
+        answer = f"They are {''.join(f'{{{i}}}' for i in range(len(found)))}."
+        turns += [Turn("user", ask_region("all the shapes")), Turn("assistant", answer, tuple(found))]
     return Sample(Image.fromarray(pixels), tuple(turns), name)
 
 

@@ -116,11 +116,12 @@ class PerceptionModel(nn.Module):
         seen = self.see(batch.pixels)
         slot = places(batch.input_ids, self.vis_id)  # [B, T]
         embeds = self.embed(batch.input_ids, seen)  # [B, T, D]
-        embeds = write(embeds, slot, self.spell(self.encode(batch)))  # [N * K, D] written at <vis>
+        given = self.encode(batch)  # [N, D]
+        embeds = write(embeds, slot, self.spell(given))  # [N * K, D] written at <vis>
         states, embeds, said = self.hear(embeds, batch, seen, slot) if language else self.ignore(embeds, slot)
         picture, spoken = batch.picture, ~batch.asked  # [N]
         regions = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken))
-        again = self.decode(self.encode(batch).unsqueeze(1), seen, picture) if language else None
+        again = self.decode(given.unsqueeze(1), seen, picture) if language else None
         supervised = (batch.labels[:, 1:] != -100) & language
         logits = self.head(states[:, :-1][supervised])  # [P, V + new]
         return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again)

@@ -8,7 +8,8 @@ any, crops, patches merged by pixel shuffle or by windows, a system turn that th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -155,21 +156,25 @@ def qwen2_5_vl(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
     return made(Qwen2_5_VLForConditionalGeneration, config, tokens, seed), still(Qwen2_5_VLProcessor, eye, tokens)
 
 
-def aya_vision(seed: int = 0) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """The default model's family in small: DINOv2 tower, 8 x 8 patches shuffled into 16 tokens, Llama, tied head."""
+def aya_vision(
+    seed: int = 0, text: Mapping[str, Any] = MappingProxyType({}), vision: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """The default model's family in small: DINOv2 tower, 8 x 8 patches shuffled into 16 tokens, Llama, tied head.
+
+    `text` and `vision` change the sizes of its two configurations.
+    """
     side, patch, downsample = 48, 6, 2
     tokens = tokenizer("<image>")
+    sizes = {
+        "hidden_size": VISION_WIDTH,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "mlp_ratio": 2,
+        "initializer_range": INIT,
+    }
     config = AyaVisionConfig(
-        text_config=LlamaConfig(**TEXT_SIZES, **token_settings(tokens)),
-        vision_config=Dinov2Config(
-            hidden_size=VISION_WIDTH,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            mlp_ratio=2,
-            image_size=side,
-            patch_size=patch,
-            initializer_range=INIT,
-        ),
+        text_config=LlamaConfig(**{**TEXT_SIZES, **text}, **token_settings(tokens)),
+        vision_config=Dinov2Config(**{**sizes, **vision}, image_size=side, patch_size=patch),
         image_token_index=tokens.convert_tokens_to_ids("<image>"),
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",

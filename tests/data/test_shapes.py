@@ -35,6 +35,19 @@ def test_each_question_names_one_shape_and_no_two_in_a_picture_are_alike() -> No
     assert counts == {1, 2, 3}
 
 
+def test_together_all_of_a_picture_are_asked_for_at_last_from_left_to_right() -> None:
+    for apart, sample in zip(shapes(20, seed=2), shapes(20, seed=2, together=True), strict=True):
+        count = len(apart.turns) // 2
+        assert [t.text for t in sample.turns[: 2 * count]] == [t.text for t in apart.turns]
+        if count == 1:
+            assert len(sample.turns) == 2
+            continue
+        question, answer = sample.turns[2 * count :]
+        assert question.text == "Where are all the shapes?" and answer.text.count("{") == count
+        middles = [r.box[0] + r.box[2] for r in answer.regions]
+        assert middles == sorted(middles) and len(middles) == count
+
+
 def test_the_same_seed_draws_the_same_and_another_seed_something_else() -> None:
     a, b, c = (shapes(5, seed=s) for s in (3, 3, 4))
     assert all((np.asarray(x.image) == np.asarray(y.image)).all() for x, y in zip(a, b, strict=True))
