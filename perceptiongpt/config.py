@@ -156,6 +156,31 @@ def first_light() -> Run:
     )
 
 
+def second_light() -> Run:
+    """`first_light` taught on, from its folder: several of a kind, things that aren't there, questions in words.
+
+    The score counts in full, so that it can be trusted; `perceptiongpt calibrate` afterwards. docs/model_card.md tells
+    how the packaged weights went through it.
+    """
+    return Run(
+        name="second_light",
+        start="runs/first_light",
+        out="runs/second_light",
+        data=(("scenes:train", 0.40), ("missing:train", 0.25), ("alike:train", 0.22), ("questions:train", 0.13)),
+        stages=(
+            Stage(aim="words", steps=2200, batch=8, warmup=60, rates=Rates(heads=7e-4, host=1.5e-4, vision=3e-4)),
+            Stage(
+                aim="all", steps=700, batch=4, warmup=30, rates=Rates(heads=3e-4, adapter=6e-4, host=2e-5, vision=2e-5)
+            ),
+        ),
+        decay=0.03,
+        threads=1,
+        workers=1,
+        save_every=100,
+        weights=Weights(name=0.2, cycle=0.1, score=1.0),
+    )
+
+
 # A narrow static path: where all is told in advance, there is nothing left to ask for.
 ASK = {"network": "rvii", "reads": "grid", "static_tokens": 4, "replies": 5, "width": 256, "depth": 3}
 
@@ -188,6 +213,7 @@ def lmeye_instruct() -> Run:
 PRESETS: dict[str, Callable[[], Run]] = {
     "tiny": tiny,
     "first_light": first_light,
+    "second_light": second_light,
     "lmeye_align": lmeye_align,
     "lmeye_instruct": lmeye_instruct,
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter
 
 from perceptiongpt.data.objects import LibraryObject, ObjectLibrary, Split
 from perceptiongpt.data.scene_cast import Actor, Cast, cast_of, choose
@@ -77,7 +77,8 @@ def compose(
     crowd = min(1.0, math.sqrt(4 / len(actors))) if alike else 1.0 if len(actors) < 4 else 0.9
     places = _arrange(library, actors, pitch, rng, size_wh, crowd)
     owner = np.zeros((size_wh[1], size_wh[0]), np.uint8)  # 0: background, k: the k-th place
-    drawn = [_draw(library, canvas, owner, k, place, rng) for k, place in enumerate(places, 1)]
+    vary = split == "train"
+    drawn = [_draw(library, canvas, owner, k, place, rng, vary) for k, place in enumerate(places, 1)]
     objects = [_seen(owner, k, p, pixels) for k, (p, pixels) in enumerate(zip(places, drawn, strict=True), 1)]
     return _light(canvas, rng), [o for o in objects if o is not None]
 
@@ -172,10 +173,18 @@ def _overlap(a: _Place, b: _Place) -> float:
 
 
 def _draw(
-    library: ObjectLibrary, canvas: Image.Image, owner: np.ndarray, k: int, place: _Place, rng: np.random.Generator
+    library: ObjectLibrary,
+    canvas: Image.Image,
+    owner: np.ndarray,
+    k: int,
+    place: _Place,
+    rng: np.random.Generator,
+    vary: bool,
 ) -> int:
     """Paints shadow and thing, writes k where it covers, and tells how many pixels the whole thing has."""
     cut = library.view(place.actor.thing, place.actor.view).resize((place.w, place.h), Image.Resampling.BILINEAR)
+    if vary:
+        cut = _varied(cut, place.grounded, rng)
     sided = {"left", "right", "clockwise", "counterclockwise"} & set(place.actor.thing.name.split())
     if rng.random() < 0.5 and not sided:
         cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -190,6 +199,31 @@ def _draw(
     if x0 < x1 and y0 < y1:
         owner[y0:y1, x0:x1][solid[y0 - place.y : y1 - place.y, x0 - place.x : x1 - place.x]] = k
     return int(np.count_nonzero(solid))
+
+
+def _varied(cut: Image.Image, grounded: bool, rng: np.random.Generator) -> Image.Image:
+    """Another look of a thing, so that its few pictures aren't learnt by heart: RGBA of the same size.
+
+    Leant and turned where it doesn't stand on the ground, slimmer or flatter, in paler or stronger colours (mild, so
+    that they keep their names); the whole of it stays in the frame.
+    """
+    turn = 0.0 if grounded else math.radians(rng.uniform(-25, 25))
+    lean, slim = (0.0 if grounded else rng.uniform(-0.2, 0.2)), math.exp(rng.uniform(-0.2, 0.2))
+    forward = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) @ np.array(
+        [[slim, lean], [0.0, 1.0]]
+    )
+    w, h = cut.size
+    reach = np.abs(forward) @ np.array([w, h])  # of the turned frame
+    forward *= min(w / reach[0], h / reach[1])
+    back = np.linalg.inv(forward)  # of a place in the new frame, from the middle, to the old one
+    shift = np.array([w / 2, h / 2]) - back @ np.array([w / 2, h / 2])
+    if grounded:  # it still stands where it stood
+        shift[1] = h - back[1, 1] * h
+    told = (back[0, 0], back[0, 1], shift[0], back[1, 0], back[1, 1], shift[1])
+    cut = cut.transform((w, h), Image.Transform.AFFINE, told, Image.Resampling.BILINEAR)
+    for change, least, most in ((ImageEnhance.Color, 0.7, 1.25), (ImageEnhance.Contrast, 0.75, 1.2)):
+        cut = change(cut).enhance(rng.uniform(least, most))  # leaves alpha alone
+    return cut
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 
 from perceptiongpt.core.masks import decode_rle, mask_to_box
 from perceptiongpt.data.objects import SPLITS, ObjectLibrary
-from perceptiongpt.data.scene_compose import LEAST_AREA, LEAST_VISIBLE, SceneObject
+from perceptiongpt.data.scene_compose import LEAST_AREA, LEAST_VISIBLE, SceneObject, _varied
 from perceptiongpt.data.scene_expressions import express
 from perceptiongpt.data.scene_referents import Referents
 from perceptiongpt.data.scenes import Scene, Scenes, SceneStream, make_scene, scene_samples, write_scenes
@@ -81,6 +81,20 @@ def test_a_mask_lies_on_the_things_own_paint(library: ObjectLibrary) -> None:
                 inside = pixels[o.mask].mean(0)
                 right.append(int(inside.argmax()) == paint[o.colour])
     assert len(right) > 50 and np.mean(right) > 0.98
+
+
+def test_in_training_a_thing_has_many_looks_keeps_its_colour_and_stays_whole_on_its_foot() -> None:
+    cut = Image.new("RGBA", (60, 40))
+    cut.paste((200, 60, 40, 255), (6, 4, 54, 40))
+    for grounded in (True, False):
+        looks = [np.asarray(_varied(cut, grounded, np.random.default_rng(i))) for i in range(20)]
+        assert len({look.tobytes() for look in looks}) == 20 and {look.shape for look in looks} == {(40, 60, 4)}
+        for look in looks:
+            solid = look[..., 3] > 127
+            assert 0.25 < solid.mean() < 0.85 and (look[solid][:, :3].argmax(-1) == 0).all()
+            assert solid[-1].any() or not grounded
+            ends = (solid[:, 0], solid[:, -1], solid[0])
+            assert sum(int(end.sum()) for end in ends) < 0.1 * solid.sum()  # nothing is cut off
 
 
 def test_every_expression_is_asked_of_things_that_can_be_seen(scenes: list[Scene]) -> None:
