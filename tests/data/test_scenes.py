@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 
 from perceptiongpt.core.masks import decode_rle, mask_to_box
 from perceptiongpt.data.objects import SPLITS, ObjectLibrary
-from perceptiongpt.data.scene_compose import LEAST_AREA, LEAST_VISIBLE, SceneObject, _varied
+from perceptiongpt.data.scene_compose import BIGGEST_CROWD, LEAST_AREA, LEAST_VISIBLE, SceneObject, _varied
 from perceptiongpt.data.scene_expressions import express
 from perceptiongpt.data.scene_referents import Referents
 from perceptiongpt.data.scenes import Scene, Scenes, SceneStream, make_scene, scene_samples, write_scenes
@@ -168,6 +168,13 @@ def test_ordinals_need_three_of_a_kind_and_count_from_the_named_side() -> None:
     assert phrases["the first cup from the right"] == ("ordinal", (0,))
     assert phrases["all the cups"] == ("group", (1, 2, 0))
     assert not any(kind == "ordinal" for kind, _ in said(*row[:2]).values())
+
+
+def test_the_largest_crowd_can_be_counted_through() -> None:
+    crowd = [thing("mug", (20 * i, 10, 20 * i + 12, 60)) for i in range(BIGGEST_CROWD)]
+    found = said(*crowd)
+    assert found["the ninth mug from the left"] == ("ordinal", (8,))
+    assert found["the tenth mug from the right"] == ("ordinal", (0,)) == found["the first mug from the left"]
 
 
 def test_what_is_hidden_spoils_an_expression_but_is_never_asked_for() -> None:
