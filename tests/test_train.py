@@ -202,6 +202,13 @@ def test_pictures_keep_their_names_when_text_stands_between(renderer: Make) -> N
     assert named_regions(one)[0].label is not None
 
 
+def test_a_batch_of_questions_in_words_alone_teaches_a_model_that_points(tmp_path: Path) -> None:
+    turns = (Turn("user", "what is green?"), Turn("assistant", "the square"))
+    asked = [replace(sample, turns=turns) for sample in shapes(4, seed=0)]
+    train(a_run(tmp_path / "run", stages=STAGES[-1:]), fresh(), Mix([(asked, 1.0)], 0), silent)
+    assert log(tmp_path / "run")[-1]["box_l1"] == 0.0 < log(tmp_path / "run")[-1]["text"]
+
+
 def test_the_rate_warms_up_and_falls() -> None:
     rates = [schedule(step, 100, 10) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == rates[10] == 1.0

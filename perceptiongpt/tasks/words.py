@@ -26,9 +26,11 @@ class WordReader(nn.Module):
         self.recency = nn.Parameter(torch.linspace(-1.0, 1.0, window))  # the last words first, until taught otherwise
 
     def forward(self, words: Words) -> tuple[Tensor, Tensor]:
-        """At least one word of each row must be there."""
+        """At least one word of each row must be there; there may be no rows."""
         vectors, absent = words.vectors.float(), ~words.there
-        tokens = self.mix(self.enter(vectors) + self.place, src_key_padding_mask=absent)  # [N, W, C]
+        tokens = self.enter(vectors) + self.place  # [N, W, C]
+        if len(tokens):  # torch's own attention can't reshape what holds nothing
+            tokens = self.mix(tokens, src_key_padding_mask=absent)
         logits = self.weigh(tokens).squeeze(-1) + self.recency
         share = logits.masked_fill(absent, float("-inf")).softmax(-1)
         return tokens, torch.einsum("nw,nwd->nd", share, vectors)

@@ -25,3 +25,8 @@ def test_the_phrase_of_one_word_is_that_word() -> None:
     there = torch.tensor([[False, False, False, True]])
     vectors = torch.randn(1, 4, 12)
     assert torch.allclose(reader(Words(vectors, there))[1], vectors[:, -1], atol=1e-5)
+
+
+def test_of_no_regions_no_words_are_read() -> None:
+    tokens, phrase = WordReader(12, 4, 16)(Words(torch.zeros(0, 4, 12), torch.zeros(0, 4, dtype=torch.bool)))
+    assert tokens.shape == (0, 4, 16) and phrase.shape == (0, 12)
