@@ -178,22 +178,21 @@ def drawn(speed: dict[str, Any], worlds: Worlds, page: Path) -> list[tuple[str, 
     made = []
     for world, (_, arms) in worlds.items():
         formats = [n for n in ("vis", "vis-4", *PLAIN) if n in arms]
-        figure = Figure(figsize=(12, 3.6), layout="constrained")
+        figure = Figure(figsize=(12, 4), layout="constrained")
+        lines: list[Any] = []
         for place, (key, title) in enumerate((("samples", "samples"), ("seconds", "seconds of training")), 1):
             axes = figure.add_subplot(1, 3, place)
-            for name in formats:
-                curve = arms[name]["curve"]
-                axes.plot([p[key] for p in curve], [p["miou"] for p in curve], marker="o", label=name)
+            curves = [arms[name]["curve"] for name in formats]
+            lines = [axes.plot([p[key] for p in c], [p["miou"] for p in c], marker="o")[0] for c in curves]
             axes.set(xlabel=title, ylabel="box mIoU", ylim=(0, None))
             axes.grid(alpha=0.3)
-            axes.legend(fontsize=7)
         axes = figure.add_subplot(1, 3, 3)
         for name in formats:
             count = sum(arms[name]["trained"][k] for k in ("heads", "beside")) / 1e6
             axes.plot([count], [arms[name]["curve"][-1]["miou"]], "o")
-            axes.annotate(name, (count, arms[name]["curve"][-1]["miou"]), fontsize=7)
-        axes.set(xlabel="trained beside the host's own, millions", ylabel="box mIoU", ylim=(0, None))
+        axes.set(xlabel="trained beside the host's own, millions", ylabel="box mIoU", xlim=(0, None), ylim=(0, None))
         axes.grid(alpha=0.3)
+        figure.legend(lines, formats, loc="outside lower center", ncols=len(formats))
         made.append((f"{world}: accuracy", f"{page.stem}_{world}.png"))
         figure.savefig(page.with_name(made[-1][1]), dpi=80)
     figure = Figure(figsize=(5, 3.4), layout="constrained")
