@@ -83,7 +83,7 @@ def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None) -> Any:
     from perceptiongpt.hosts import open_host
     from perceptiongpt.model.perception import equip
 
-    host, processor = small_host() if plan.host == SMALL else open_host(plan.host)
+    host, processor = small_host(plan.seed) if plan.host == SMALL else open_host(plan.host)
     if start is not None:
         host.get_submodule(PROJECTOR).load_state_dict(start)
     common: dict[str, Any] = {"decoder_width": plan.width, "read_window": 12, "lora_rank": 8, "lora_alpha": 16}
@@ -101,13 +101,13 @@ def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None) -> Any:
     return model
 
 
-def small_host() -> Any:
+def small_host(seed: int) -> Any:
     """A random host and its processor, of 0.6 million parameters, with weights small enough to learn from."""
     from perceptiongpt.model.tiny import aya_vision
 
     text = {"hidden_size": 96, "intermediate_size": 288, "num_hidden_layers": 3, "num_key_value_heads": 4}
     vision = {"hidden_size": 64, "layerscale_value": 0.3}
-    return aya_vision(text={**text, "initializer_range": 0.06}, vision={**vision, "initializer_range": 0.06})
+    return aya_vision(seed, {**text, "initializer_range": 0.06}, {**vision, "initializer_range": 0.06})
 
 
 def _separately(decoder: Any, states: Any, prepared: Any, owner: Any, words: Any = None) -> Any:

@@ -15,7 +15,7 @@ HEADS = ("Acc@0.5", "Acc@0.9", "box mIoU", "mask mIoU", "F1 of groups", "unreada
 PLAIN = ("numerals", "integers", "bins", "polygon")
 BOXES = PLAIN[:3]  # without masks
 Worlds = dict[str, tuple[dict[str, Any], dict[str, Any]]]  # plan, and arms by name
-NOISE = 0.02  # about the standard error of some 300 questions
+NOISE = 0.02  # about the standard error of some 300 questions about one thing
 LEARNT = 0.2  # a box mIoU under which nothing was learnt but the mean box
 
 

@@ -207,8 +207,8 @@ def test_no_file_holds_what_is_forbidden(path: Path) -> None:
     if not short(path).startswith("tests/") and path.name != "plain_pickle.py":  # which takes its teeth out
         found += [name for name in imports(path) if name.split(".")[0] in ("pickle", "marshal", "shelve", "dill")]
     text = path.read_text(encoding="utf-8")
-    # What is left open is told in the issues, not in the code; this file alone has to name the marks.
-    found += re.findall(r"\b(?:TODO|FIXME|XXX)\b", "" if path == Path(__file__) else text)
+    # What is left open is told in the issues, not in the code. A mark in brackets doesn't match itself here.
+    found += re.findall(r"\b(?:T[O]DO|F[I]XME|X[X]X)\b", text)
     assert not found
 
 

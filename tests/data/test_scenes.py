@@ -97,6 +97,13 @@ def test_in_training_a_thing_has_many_looks_keeps_its_colour_and_stays_whole_on_
             assert sum(int(end.sum()) for end in ends) < 0.1 * solid.sum()  # nothing is cut off
 
 
+def test_only_pictures_to_train_on_are_varied(library: ObjectLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = {split: make_scene(library, split, 0, 0).image.tobytes() for split in SPLITS}
+    monkeypatch.setattr("perceptiongpt.data.scene_compose._varied", lambda cut, grounded, rng: cut)
+    again = {split: make_scene(library, split, 0, 0).image.tobytes() for split in SPLITS}
+    assert [split for split in SPLITS if plain[split] != again[split]] == ["train"]
+
+
 def test_every_expression_is_asked_of_things_that_can_be_seen(scenes: list[Scene]) -> None:
     for scene in scenes:
         assert len({e.phrase for e in scene.expressions}) == len(scene.expressions) <= 8
