@@ -1,8 +1,8 @@
 """What `claims.py` compares: formats and ablations as arms, each trained, scored and counted alike.
 
-Two worlds: "scenes" with the default host and adapters, and "shapes", drawn ones with a small host that every arm
-learns whole, from nothing: small enough for spelled coordinates to be learnt, too. Knows plans and samples; nothing of
-files of results or claims.
+Two worlds: "shapes", drawn ones with a small random host that every arm learns whole; and "scenes" with a real host of
+which the first few language layers are kept and learnt. Both are small enough for spelled coordinates to be learnt,
+too, within minutes. Knows plans and samples; nothing of files of results or claims.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from claims_hosts import small_host
 
 TOKENS = {"vis": 48, "numerals": 176, "integers": 128, "bins": 48, "polygon": 224}  # an answer's most, in `evaluate`
 PROJECTOR = "model.multi_modal_projector"
-WHOLE = ("model.language_model", "model.vision_tower", PROJECTOR)  # what is learnt of the small host
+LANGUAGE = "model.language_model"
+WHOLE = (LANGUAGE, "model.vision_tower", PROJECTOR)  # what is learnt of the small host
 SMALL = "small"
-RANK_16 = {"lora_rank": 16, "lora_alpha": 32}
-TOUCHED = ("decoder", "encoder", "fusion", "state_fusion", "place")  # heads; the rest: adapter and rows of tokens
+TOUCHED = ("decoder", "encoder", "fusion", "state_fusion", "place")  # heads; the rest: rows of tokens
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,16 @@ class Arm:
     weights: dict[str, float] = field(default_factory=dict)
     one_layer: bool = False  # vision features of the host's own layer alone
     separate: bool = False  # the first of two states for the box, the second for the mask
+    every_layer: bool = False  # of the language model is learnt, on scenes, where `vis` learns the upper half
 
 
-FORMATS = {  # the adapter of `vis` has half the rank: what it costs is the ablation "vis, rank 16"
+FORMATS = {  # on scenes `vis` learns half of the others' layers: what that costs is the ablation "vis, every layer"
     "vis": Arm(),
     "vis-4": Arm({"vis_tokens": 4}),
-    **{name: Arm({"answer_format": name, **RANK_16}) for name in ("numerals", "integers", "bins", "polygon")},
+    **{name: Arm({"answer_format": name}, every_layer=True) for name in ("numerals", "integers", "bins", "polygon")},
 }
 ABLATIONS = {
-    "vis, rank 16": Arm(RANK_16),
+    "vis, every layer": Arm(every_layer=True),
     "vis-2": Arm({"vis_tokens": 2}),
     "vis, one layer": Arm(one_layer=True),
     "vis, no cycle": Arm(weights={"cycle": 0.0}),
@@ -54,8 +56,8 @@ ABLATIONS = {
     "vis, state alone": Arm({"read_window": 0}),
     "vis, words read": Arm({"read_window": 12}),
 }
-# Without an adapter there is no rank; and the other world's `vis` is what these are.
-ONLY = {"vis, rank 16": "scenes", "vis, state alone": "scenes", "vis, words read": "shapes"}
+# On shapes all is learnt; and the other world's `vis` is what the last two are.
+ONLY = {"vis, every layer": "scenes", "vis, state alone": "scenes", "vis, words read": "shapes"}
 ARMS = {**FORMATS, **ABLATIONS}
 MOST_DRAWN = 32_000  # pictures held in memory; a longer training sees them again
 FED = {"box and mask": (True, True), "box": (True, False), "mask": (False, True), "none": None}
@@ -67,6 +69,7 @@ class Plan:
 
     world: str  # "scenes" or "shapes"
     host: str
+    layers: int  # of its language model, the first ones, for a light host; 0: as it is
     name_steps: int  # of the common start: the projector learns to name image tokens
     steps: int
     search_steps: int
@@ -86,11 +89,14 @@ def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None) -> Any:
     host, processor = small_host(plan.seed) if plan.host == SMALL else open_host(plan.host)
     if start is not None:
         host.get_submodule(PROJECTOR).load_state_dict(start)
-    common: dict[str, Any] = {"decoder_width": plan.width, "read_window": 12, "lora_rank": 8, "lora_alpha": 16}
+    common: dict[str, Any] = {"decoder_width": plan.width, "lora_targets": "none"}
     if plan.world == "shapes":
-        common |= {"lora_targets": "none", "trained_host_modules": WHOLE, "read_window": 0}
-    elif arm.settings.get("answer_format", "vis") == "vis":
-        common |= {"read_layers": "fused"}
+        common |= {"trained_host_modules": WHOLE, "read_window": 0}
+    else:
+        layers = host.config.get_text_config().num_hidden_layers
+        learnt = range(0 if arm.every_layer else layers // 2, layers)
+        common |= {"trained_host_modules": (*(f"{LANGUAGE}.layers.{i}" for i in learnt), f"{LANGUAGE}.norm")}
+        common |= {"read_window": 12}
     model = equip(host, processor, seed=plan.seed, **common | arm.settings)
     if arm.one_layer:
         with torch.no_grad():
@@ -99,15 +105,6 @@ def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None) -> Any:
     if arm.separate:
         model.decoder.forward = MethodType(_separately, model.decoder)  # type: ignore[method-assign]
     return model
-
-
-def small_host(seed: int) -> Any:
-    """A random host and its processor, of 0.6 million parameters, with weights small enough to learn from."""
-    from perceptiongpt.model.tiny import aya_vision
-
-    text = {"hidden_size": 96, "intermediate_size": 288, "num_hidden_layers": 3, "num_key_value_heads": 4}
-    vision = {"hidden_size": 64, "layerscale_value": 0.3}
-    return aya_vision(seed, {**text, "initializer_range": 0.06}, {**vision, "initializer_range": 0.06})
 
 
 def _separately(decoder: Any, states: Any, prepared: Any, owner: Any, words: Any = None) -> Any:
@@ -209,7 +206,7 @@ def samples_of(plan: Plan) -> tuple[list[Any], list[Any]]:
         drawn = shapes(min(plan.steps * plan.batch, MOST_DRAWN), plan.seed, together=True)
         return drawn, shapes(4 * plan.batch, plan.seed + 7, together=True)
     learnt, held = _scenes("train", plan.seed, plan.steps * plan.batch), _scenes("val", plan.seed + 7, 4 * plan.batch)
-    return list(learnt), list(held)
+    return list(learnt), list(held)  # made once for all arms
 
 
 def _scenes(split: Any, seed: int, count: int) -> Any:
@@ -320,11 +317,13 @@ def _fed(has: tuple[bool, bool] | None) -> Callable[[Any, Any], Any]:
 
 
 def counted(model: Any) -> dict[str, int]:
-    """Trainable parameters: heads and positions, and all else (adapter, rows of new tokens)."""
-    trained = {n: p.numel() for n, p in model.named_parameters() if not n.startswith("host.") or ".lora_" in n}
-    heads = sum(v for n, v in trained.items() if n.startswith(TOUCHED))
+    """Trainable parameters: heads and positions, rows of new tokens, and what is learnt of the host."""
+    named = tuple(f"host.{module}." for module in model.settings.trained_host_modules)
+    added = {n: p.numel() for n, p in model.named_parameters() if not n.startswith("host.")}
+    heads = sum(v for n, v in added.items() if n.startswith(TOUCHED))
+    learnt = sum(p.numel() for n, p in model.named_parameters() if n.startswith(named))
     total = sum(p.numel() for p in model.parameters())
-    return {"heads": heads, "beside": sum(trained.values()) - heads, "total": total}
+    return {"heads": heads, "rows": sum(added.values()) - heads, "host": learnt, "total": total}
 
 
 def trained(

@@ -78,7 +78,9 @@ def calibrate(told: Namespace) -> None:
     write_whole(file, lambda out: out.write((json.dumps(config, indent=1) + "\n").encode()))
     raw, sure, none = found["raw"], found["calibrated"], found["rejection"]
     print(f"{data}, {len(pairs)} questions, {sure['n']} of them answered with a region")
-    print(f"temperature {point.temperature:g}  bias {point.bias:g}  min_score {point.min_score:g}")
+    print(
+        f"temperature {point.temperature:g}  bias {point.bias:g}  min_score {point.min_score:g}  agree {point.agree:g}"
+    )
     print(f"ECE {raw['ece']:.4f} before, {sure['ece']:.4f} after; AURC {sure['aurc']:.4f}")
     n_acc = "–" if none["n_acc"] is None else f"{none['n_acc']:.4f}"
     print(f"at min_score: T-acc {none['t_acc']:.4f} (n {none['n_some']}), N-acc {n_acc} (n {none['n_none']})")
@@ -166,7 +168,9 @@ def _fit(eye: Any, asked: Any) -> tuple[Any, bool]:
 def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
     """Where a run's answers are kept; refused where another run's are."""
     import json
+    from dataclasses import asdict
 
+    from perceptiongpt.core.operating import OperatingPoint
     from perceptiongpt.data.files import read_json
 
     name = re.sub(r"[^\w.-]+", "-", f"{run['model']}-{run['model_sha256'][:8]}-{run['data']}")
@@ -176,8 +180,8 @@ def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
     same = {k: v for k, v in run.items() if k not in ("batch", "device", "model")}
     if card.is_file():
         before = read_json(card, "another folder with --out")
-        if isinstance(before, dict):  # runs of before there were operating points left nothing out
-            before = {"operating_point": {"temperature": 1.0, "bias": 0.0, "min_score": 0.0}, **before}
+        if isinstance(before, dict):  # runs of before there were operating points changed nothing by one
+            before["operating_point"] = asdict(OperatingPoint()) | before.get("operating_point", {})
         other = [k for k in same if not isinstance(before, dict) or before.get(k) != same[k]]
         if other:
             raise ValueError(f"{folder} holds answers of a run with another {other[0]}; name another with --out")

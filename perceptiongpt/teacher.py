@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from perceptiongpt.core.answer import Region
+from perceptiongpt.core.boxes import drawn_round
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.core.packed import Packed, pack
@@ -48,7 +49,7 @@ def _sample(picture: Picture, question: Question) -> Sample:
 
 
 def _regions(said: Any, canvas: Canvas, operating: OperatingPoint) -> list[Packed]:
-    boxes = canvas.boxes_out(said.boxes.cpu()).tolist()
+    boxes = canvas.boxes_out(drawn_round(said.boxes, said.masks, operating.agree).cpu()).tolist()
     masks = canvas.masks_out(said.masks.float())
     scores = operating.scores(said.scores).tolist()
     return [pack(Region(tuple(b), m, score=s)) for b, m, s in zip(boxes, masks, scores, strict=True)]

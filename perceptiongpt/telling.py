@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from perceptiongpt.core.answer import Answer, Region
-from perceptiongpt.core.boxes import cxcywh_to_xyxy, pairwise_iou
+from perceptiongpt.core.boxes import cxcywh_to_xyxy, drawn_round, pairwise_iou
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data import phrases
 from perceptiongpt.data.render import Renderer
@@ -42,7 +42,7 @@ def told(eye: Any, hw: tuple[int, int], said: Spoken, request: Request, canvas: 
         return read_answer(eye.renderer, said, request, canvas, eye.name)
     text, spans = _text(eye.renderer, said)
     regions = said.regions
-    boxes = canvas.boxes_out(regions.boxes.cpu()).tolist()
+    boxes = canvas.boxes_out(drawn_round(regions.boxes, regions.masks, eye.operating.agree).cpu()).tolist()
     masks = canvas.masks_out(regions.masks.float()) if request.mask and len(boxes) else None
     cells = (regions.points.shape[-2], regions.points.shape[-1])
     points = best_xy(regions.points.float().flatten(1), *cells).tolist() if len(boxes) else []

@@ -255,9 +255,9 @@ def test_the_claims_are_trained_timed_and_told(tmp_path: Path, capsys: Capture) 
         for arm in runs[0]["arms"].values():
             assert [p["samples"] for p in arm["curve"]] == [4, 8]
             assert set(arm["search"]) == {"1", "3"}
-        beside = {name: arm["trained"]["beside"] for name, arm in runs[0]["arms"].items()}
-        assert beside["vis"] == beside["numerals"] // 2 + 64  # half the rank, and one row
-        assert bool(beside["numerals"]) is (world == "scenes")  # where a host is learnt whole there is no adapter
+        rows, host = ({n: arm["trained"][k] for n, arm in runs[0]["arms"].items()} for k in ("rows", "host"))
+        assert rows == {"vis": 64, "numerals": 0}  # one row of the host's width
+        assert (host["vis"] < host["numerals"]) is (world == "scenes")  # half of the layers; shapes learn all
     page = (tmp_path / "claims.md").read_text(encoding="utf-8")
     assert page.strip() == capsys.readouterr().out.strip()
     assert all(f"- C{n} " in page for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11))
@@ -269,6 +269,26 @@ def test_the_claims_are_trained_timed_and_told(tmp_path: Path, capsys: Capture) 
     assert run_benchmark("claims", *words, "--steps", "9", "--name-steps", "3") == 0  # --quick has steps of its own
     assert run_benchmark("claims", "--arms", "smoke", "--out", str(tmp_path / "no")) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("claims: there is no arm")
+
+
+def test_a_light_host_spells_and_sees_as_the_one_it_is_cut_from(tmp_path: Path) -> None:
+    from perceptiongpt.hosts import open_host
+
+    light_host = runpy.run_path(str(BENCHMARKS / "claims_hosts.py"), run_name="claims_hosts")["light_host"]
+    light_host("tiny:aya_vision", 1, ["Where is the red circle?", "The red circle: 0123456789."], tmp_path / "light")
+    (old, whole), (new, cut) = open_host("tiny:aya_vision"), open_host(str(tmp_path / "light"), "float32")
+    for word in (" red", " circle", "<|im_end|>"):
+        at, was = (p.tokenizer(word, add_special_tokens=False).input_ids for p in (cut, whole))
+        rows = [h.get_input_embeddings().weight for h in (new, old)]
+        assert len(at) == 1 and torch.allclose(rows[0][at[0]], rows[1][was].mean(0), atol=1e-2)  # kept in bfloat16
+    assert len(new.model.language_model.layers) == 1
+    side = whole.image_processor.size["height"]
+    assert cut.image_processor.size["height"] == side
+    maps = [h.model.vision_tower(torch.zeros(1, 3, side, side)).last_hidden_state for h in (old, new)]
+    torch.testing.assert_close(*maps, atol=5e-2, rtol=5e-2)
+    with pytest.raises(ValueError, match="this host has 2"):
+        light_host("tiny:aya_vision", 3, ["a"], tmp_path / "more")
+    assert not (tmp_path / "more").exists()
 
 
 def test_arms_of_several_seeds_are_told_by_their_means() -> None:

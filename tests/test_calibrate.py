@@ -123,6 +123,18 @@ def test_data_without_anything_there_choose_no_score() -> None:
         calibrate(rows([0.5, 0.6], [False, False], [False, False]), 0.95)
 
 
+@pytest.mark.parametrize(("inside", "agree"), [((10, 10, 30, 30), 0.6), ((12, 12, 28, 28), 1.0)])
+def test_the_better_one_of_box_and_mask_is_believed(inside: tuple[int, int, int, int], agree: float) -> None:
+    """Masks that know the thing's rim exactly give the boxes; masks that are worse than the boxes don't."""
+    mask = np.zeros((60, 80), bool)
+    mask[inside[1] : inside[3], inside[0] : inside[2]] = True
+    loose = (9.0, 9.0, 33.0, 33.0) if agree < 1 else THING
+    said = [Packed(loose, encode_rle(mask), score=0.6), Packed(ASIDE, score=0.4)]
+    question = Question("p-0", "the x", "name", (Packed(THING, encode_rle(mask)),), (80, 60))
+    point, _ = calibrate(measured([Judged(question, Said("", (one,))) for one in said]), 0.95)
+    assert point.agree == pytest.approx(agree)
+
+
 # -- the command -----------------------------------------------------------------------------------------------------
 
 

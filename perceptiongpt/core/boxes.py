@@ -1,4 +1,4 @@
-"""Boxes as numbers: two formats, areas, overlaps.
+"""Boxes as numbers: two formats, areas, overlaps, and the box of a mask.
 
 Every function works on the last dimension (4 numbers), in float32, in whatever unit comes in (pixels or 0..1).
 Knows nothing of pictures (core.canvas) nor of what a wrong box costs (core.losses).
@@ -8,10 +8,12 @@ N, M rows of boxes.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Under this area a box is a line or a point: a ratio of two such areas says nothing, and its gradient would explode.
 NO_AREA = 1e-12
+FINER = 4  # times as fine as a decoded mask its rim is looked for
 
 
 def xyxy_to_cxcywh(xyxy: Tensor) -> Tensor:
@@ -53,6 +55,29 @@ def giou_xyxy(a: Tensor, b: Tensor) -> Tensor:
     intersection, union = _overlap(a, b)
     hull = area_xyxy(torch.cat([torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])], -1))
     return _ratio(intersection, union) - _ratio(hull - union, hull)
+
+
+def drawn_round(cxcywh: Tensor, masks: Tensor, agree: float) -> Tensor:
+    """Boxes [N, 4] of 0..1, float32, each drawn round its mask where the two boxes have an IoU of `agree` or more.
+
+    `masks` are logits [N, h, w] of the same canvas, above 0 inside; their rims are looked for between cells, as by
+    upsampling. An `agree` of 1 changes nothing. A mask far from its box, or with specks far off, leaves the box alone.
+    """
+    boxes = cxcywh_to_xyxy(cxcywh)
+    for n, mask in enumerate(masks if agree < 1 else ()):  # one at a time: many fine masks at once would be large
+        inside = F.interpolate(mask[None, None].float(), scale_factor=FINER, mode="bilinear")[0, 0] > 0
+        if inside.any():
+            (x0, x1), (y0, y1) = (_ends(inside.any(axis)) for axis in (0, 1))
+            its = boxes.new_tensor([x0, y0, x1, y1])
+            if iou_xyxy(its, boxes[n]) >= agree:
+                boxes[n] = its
+    return xyxy_to_cxcywh(boxes)
+
+
+def _ends(inside: Tensor) -> tuple[float, float]:
+    """Where in 0..1 a row of cells, bool [n], is first and last inside."""
+    cells = torch.nonzero(inside)
+    return float(cells[0]) / len(inside), float(cells[-1] + 1) / len(inside)
 
 
 def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

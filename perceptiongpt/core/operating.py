@@ -1,4 +1,4 @@
-"""What a model's scores mean and which regions it stands by: two numbers of Platt's and a least score.
+"""What a model's scores mean, which regions it stands by and whose box to believe: what is chosen after training.
 
 Knows logits and their probabilities. Knows nothing of files (model.store) nor of how the numbers are found (metrics).
 """
@@ -17,16 +17,18 @@ MOST_TEMPERATURE, MOST_BIAS = 100.0, 100.0
 class OperatingPoint:
     """A region's score is sigmoid(logit / temperature + bias); regions under `min_score` are left out of answers.
 
-    As it is born it changes nothing. Raises ValueError for a temperature outside 0.01..100, a bias outside -100..100 or
-    a min_score outside 0..1.
+    A box is drawn round the region's mask where that box and the decoded one have an IoU of `agree` or more: masks have
+    the finer rim. As it is born it changes nothing. Raises ValueError for a temperature outside 0.01..100, a bias
+    outside -100..100, a min_score or an agree outside 0..1.
     """
 
     temperature: float = 1.0
     bias: float = 0.0
     min_score: float = 0.0
+    agree: float = 1.0
 
     def __post_init__(self) -> None:
-        limits = ((1 / MOST_TEMPERATURE, MOST_TEMPERATURE), (-MOST_BIAS, MOST_BIAS), (0.0, 1.0))
+        limits = ((1 / MOST_TEMPERATURE, MOST_TEMPERATURE), (-MOST_BIAS, MOST_BIAS), (0.0, 1.0), (0.0, 1.0))
         for field, (least, most) in zip(fields(self), limits, strict=True):
             value = getattr(self, field.name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)

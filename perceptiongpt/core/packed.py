@@ -68,6 +68,12 @@ def packed_of(row: Mapping[str, Any]) -> Packed:
     )
 
 
+def rim(rle: RLE) -> tuple[float, float, float, float] | None:
+    """The smallest box (xyxy, pixels) round a mask; None round an empty one."""
+    x, y, w, h = (float(v) for v in coco_mask.toBbox(rle))
+    return (x, y, x + w, y + h) if w and h else None
+
+
 def overlap(a: RLE, b: RLE) -> tuple[int, int]:
     """Pixels of the intersection and of the union of two masks of one size; ValueError for two sizes."""
     if list(a["size"]) != list(b["size"]):

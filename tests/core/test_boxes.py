@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from perceptiongpt.core.boxes import (
     area_xyxy,
     cxcywh_to_xyxy,
+    drawn_round,
     giou_xyxy,
     iou_xyxy,
     pairwise_iou,
@@ -89,3 +92,42 @@ def test_geometry_is_float32_whatever_comes():
     half = torch.tensor([[0.0, 0.0, 1.0, 1.0]], dtype=torch.bfloat16)
     for value in (giou_xyxy(half, half), pairwise_iou(half, half), xyxy_to_cxcywh(half), cxcywh_to_xyxy(half)):
         assert value.dtype == torch.float32
+
+
+# -- the box of a mask -------------------------------------------------------------------------------------------------
+
+
+def logits(x0: int, y0: int, x1: int, y1: int, size: int = 16) -> torch.Tensor:
+    """A filled rectangle of cells [1, size, size]."""
+    made = torch.full((1, size, size), -4.0)
+    made[:, y0:y1, x0:x1] = 4.0
+    return made
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_box_is_drawn_round_its_mask_where_they_agree(data: st.DataObject) -> None:
+    (x0, x1), (y0, y1) = (
+        (start, data.draw(st.integers(start + 3, 16))) for start in (data.draw(st.integers(0, 13)) for _ in "xy")
+    )
+    mask, true = logits(x0, y0, x1, y1), torch.tensor([[x0, y0, x1, y1]]) / 16
+    drawn = cxcywh_to_xyxy(drawn_round(xyxy_to_cxcywh(true * 0.98 + 0.01), mask, 0.5))
+    assert (drawn - true).abs().max() <= 0.5 / 16 + 1e-6  # a rim lies half-way between the cells that it parts
+
+
+def test_a_mask_that_is_elsewhere_empty_or_speckled_leaves_the_box() -> None:
+    box = torch.tensor([[0.25, 0.25, 0.25, 0.25]])
+    speckled = logits(2, 2, 6, 6)
+    speckled[:, 15, 15] = 4.0
+    for mask in (logits(10, 10, 14, 14), torch.full((1, 16, 16), -4.0), speckled):
+        torch.testing.assert_close(drawn_round(box, mask, 0.6), box)
+    torch.testing.assert_close(drawn_round(box, logits(2, 2, 6, 6), 1.0), box)  # born so: nothing changes
+    assert drawn_round(torch.zeros(0, 4), torch.zeros(0, 0, 0), 0.6).shape == (0, 4)
+
+
+def test_boxes_are_drawn_each_round_its_own_mask() -> None:
+    boxes = torch.tensor([[0.25, 0.25, 0.30, 0.30], [0.75, 0.75, 0.30, 0.30]])
+    masks = torch.cat([logits(2, 2, 6, 6), logits(0, 0, 2, 2)])
+    drawn = drawn_round(boxes, masks, 0.6)
+    assert drawn[0, 2] < 0.28
+    torch.testing.assert_close(drawn[1], boxes[1])

@@ -50,6 +50,8 @@ def test_the_formula_is_platts_on_a_row_worked_by_hand() -> None:
         {"min_score": 2},
         {"min_score": -0.1},
         {"min_score": float("nan")},
+        {"agree": 1.5},
+        {"agree": None},
         {"threshold": 0.5},
         [],
         None,
