@@ -122,12 +122,16 @@ def _quantised(bits: int) -> Any:
 
 
 def _default_folder() -> Path:
-    from perceptiongpt.fetch import default_host_dir
+    from perceptiongpt.fetch import default_host_dir, is_current
 
     folder = default_host_dir()
     if not (folder / "config.json").is_file():
         raise HostMissingError(
             f"the default host is not on this machine (looked in {folder}); run `perceptiongpt fetch` once"
+        )
+    if not is_current(folder):
+        raise HostMissingError(
+            f"the default host in {folder} was made by another version of this program; run `perceptiongpt fetch` again"
         )
     return folder
 

@@ -1,6 +1,7 @@
 """A host is made once, whole or not at all, and a changed file is noticed."""
 
 import importlib
+import json
 import sys
 
 import pytest
@@ -18,6 +19,7 @@ from transformers import (
 )
 
 from perceptiongpt.fetch import HubIds, default_host_dir, fetch
+from perceptiongpt.hosts import open_host
 from perceptiongpt.wheels import FetchError
 
 module = importlib.import_module("perceptiongpt.fetch")  # the file, whatever the package calls `fetch`
@@ -193,3 +195,18 @@ def test_a_hub_that_cannot_be_read_is_named(tmp_path):
 def test_an_unknown_source_is_refused(tmp_path):
     with pytest.raises(FetchError, match="'ftp' is unknown"):
         fetch(tmp_path / "home", source="ftp")
+
+
+def test_a_default_host_of_another_version_is_not_taken_for_this_ones(tmp_path, monkeypatch):
+    monkeypatch.setenv("PERCEPTIONGPT_HOME", str(tmp_path))
+    folder = default_host_dir()
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    for manifest in (None, "", "[]", json.dumps({"recipe": module.RECIPE - 1})):
+        if manifest is not None:
+            (folder / module.MANIFEST).write_text(manifest)
+        with pytest.raises(ValueError, match="run `perceptiongpt fetch` again"):
+            open_host("default")
+    (folder / module.MANIFEST).write_text(json.dumps({"recipe": module.RECIPE}))
+    with pytest.raises(ValueError, match="cannot be loaded"):  # it is read now, and holds nothing
+        open_host("default")
