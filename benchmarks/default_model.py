@@ -53,6 +53,7 @@ ROWS: tuple[Row, ...] = (
     ("scenes", "rejection.t_acc", "rejection.n_some", "… something said where something is (T-acc)", 0.95),
     ("scenes", "rejection.best_n_acc_at_t_acc_95", "rejection.n_none", "… best possible N-acc at T-acc 0.95", None),
     ("scenes", "calibration.ece", "calibration.n", "calibration: ECE", -0.03),
+    ("scenes", "calibration.ece_by_chance", "calibration.n", "… by chance, were every score exact", None),
     ("scenes", "calibration.aurc", "calibration.n", "… area under risk and coverage", None),
     ("groups", "group.f1", "group.n", "all of a kind, 1 to 8: F1@0.5", 0.80),
     ("photos", "rec.acc50", "rec.n", "whole photographs, kinds trained on: Acc@0.5", 0.75),

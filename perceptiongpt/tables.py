@@ -12,7 +12,7 @@ LINES = {  # what stands in the table, by the part's name there and in the JSON
     "none": ("rejection", "n_acc", "t_acc", "best_n_acc_at_t_acc_95"),
     "all": ("group", "f1"),
     "det": ("detection", "ap", "ap50", "f1_miou"),
-    "sure": ("calibration", "ece", "aurc"),
+    "sure": ("calibration", "ece", "ece_by_chance", "aurc"),
     "R@k": ("phrases", "any_r1", "any_r5", "any_r10", "merged_r1", "merged_r5", "merged_r10"),
     "VQA": ("vqa", "accuracy", "exact", "wups90", "wups0", "majority", "invalid"),
     "POPE": ("pope", "f1", "accuracy", "precision", "recall", "yes_ratio", "invalid"),

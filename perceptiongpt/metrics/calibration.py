@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 BINS = 15
+DRAWS = 100
 SUREST = 5e-5  # a score is taken to be this far from 0 and 1 at least: kept answers have scores of four places
 
 
@@ -17,26 +18,31 @@ def calibration(scores: Sequence[float], right: Sequence[bool]) -> dict[str, Any
     """ECE and the curves behind it (Guo et al., 2017; Geifman and El-Yaniv, 2017).
 
     `ece`: over 15 bins of equal width, (low, high], the share of answers in a bin times the distance of mean score
-    and share that is right. `reliability`: for each bin that holds something, score, right, n. `risk_coverage`: share
-    wrong among the most certain, at coverage .05, .10 … 1; `aurc`: the mean of that over every coverage. None of
-    anything for no answers.
+    and share that is right. `ece_by_chance`: what scores that are exactly the chance of being right would show with so
+    many answers, the mean of 100 draws; nobody can be told to be better than that. `reliability`: for each bin that
+    holds something, score, right, n. `risk_coverage`: share wrong among the most certain, at coverage .05, .10 … 1;
+    `aurc`: the mean of that over every coverage. None of anything for no answers.
     """
     score, truth = np.asarray(scores, np.float64), np.asarray(right, bool)
     if not len(score):
-        return {"ece": None, "aurc": None, "reliability": [], "risk_coverage": [], "n": 0}
+        return {"ece": None, "ece_by_chance": None, "aurc": None, "reliability": [], "risk_coverage": [], "n": 0}
     which = np.clip(np.ceil(score * BINS).astype(int) - 1, 0, BINS - 1)
-    bins = []
-    for b in np.unique(which):
-        inside = which == b
-        bins.append((float(score[inside].mean()), float(truth[inside].mean()), int(inside.sum())))
-    ece = sum(n * abs(s - r) for s, r, n in bins) / len(score)
+    full = np.bincount(which, minlength=BINS)
+    said = np.bincount(which, score, BINS)
+
+    def off(truth: np.ndarray) -> float:
+        return float(np.abs(said - np.bincount(which, truth, BINS)).sum() / len(score))
+
+    drawn = np.random.default_rng(0)
+    bins = [(said[b] / full[b], truth[which == b].mean(), full[b]) for b in np.flatnonzero(full)]
     wrong = np.cumsum(~truth[np.argsort(-score, kind="stable")]) / np.arange(1, len(score) + 1)
     shares = [i / 20 for i in range(1, 21)]
     at = [max(1, round(share * len(score))) for share in shares]
     return {
-        "ece": float(ece),
+        "ece": off(truth),
+        "ece_by_chance": float(np.mean([off(drawn.random(len(score)) < score) for _ in range(DRAWS)])),
         "aurc": float(wrong.mean()),
-        "reliability": [{"score": s, "right": r, "n": n} for s, r, n in bins],
+        "reliability": [{"score": float(s), "right": float(r), "n": int(n)} for s, r, n in bins],
         "risk_coverage": [
             {"coverage": share, "risk": float(wrong[k - 1])} for share, k in zip(shares, at, strict=True)
         ],

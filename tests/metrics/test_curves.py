@@ -31,6 +31,19 @@ def test_calibration_error_on_rows_worked_by_hand():
     assert calibration([0.0, 1.0], [False, True])["ece"] == 0.0
 
 
+def test_the_error_of_exact_scores_falls_with_the_root_of_their_number_and_is_what_they_show():
+    rng = np.random.default_rng(1)
+    chance = {}
+    for n in (400, 6400):
+        scores = rng.random(n)
+        got = calibration(scores.tolist(), (rng.random(n) < scores).tolist())
+        assert got["ece"] == pytest.approx(got["ece_by_chance"], rel=0.7)
+        chance[n] = got["ece_by_chance"]
+    assert chance[400] / chance[6400] == pytest.approx(4, rel=0.25)
+    assert calibration([0.0, 1.0], [False, True])["ece_by_chance"] == 0.0
+    assert calibration([], [])["ece_by_chance"] is None
+
+
 def test_an_interval_holds_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     held = 0
