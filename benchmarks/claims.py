@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from claims_arms import ARMS, FORMATS, ONLY, SMALL, Arm, Plan, common_start, opened, samples_of, say, trained
+from claims_arms import ARMS, FORMATS, ONLY, SMALL, Arm, Plan, opened, samples_of, say, trained
 from claims_hosts import light_host
 from claims_page import write_page
 from forced import saying
@@ -112,6 +112,8 @@ def experiment(plan: Plan, out: Path, only: Sequence[str]) -> dict[str, Any]:
     """Every arm of one world and seed, resumed from the files in `out`."""
     from safetensors.torch import load_file, save_file
 
+    from perceptiongpt.predict import PACKAGED
+
     out.mkdir(parents=True, exist_ok=True)
     told, mine = out / "plan.json", json.loads(json.dumps(asdict(plan)))
     if told.exists() and json.loads(told.read_text(encoding="utf-8")) != mine:
@@ -123,13 +125,12 @@ def experiment(plan: Plan, out: Path, only: Sequence[str]) -> dict[str, Any]:
         say(f"making {plan.steps * plan.batch} pictures")
         pool, held = samples_of(plan)
         if plan.layers:
-            light = out / "host"
-            if not (light / "processor_config.json").exists():
-                light_host(plan.host, plan.layers, (turn.text for s in pool for turn in s.turns), light)
-            plan = replace(plan, host=str(light))
-        if plan.name_steps and not (out / "start.safetensors").exists():
-            save_file(common_start(plan, out / "work"), out / "start.safetensors")
-        start = load_file(out / "start.safetensors") if plan.name_steps else None
+            light, first = out / "host", out / "start.safetensors"
+            if not first.exists():
+                texts = (turn.text for s in pool for turn in s.turns)
+                eyes = PACKAGED if plan.host == "default" else None
+                save_file(light_host(plan.host, plan.layers, texts, light, eyes), first)
+            plan, start = replace(plan, host=str(light)), load_file(first)
     arms: dict[str, Any] = {}
     for name in only:
         arms[name] = kept(files[name], partial(trained, plan, name, pool, held, start, arms, out / "work"))
@@ -139,12 +140,12 @@ def experiment(plan: Plan, out: Path, only: Sequence[str]) -> dict[str, Any]:
 def plans(told: argparse.Namespace) -> dict[str, Plan]:
     """The two experiments: drawn shapes and a small random host; composed scenes and layers of the default host."""
     if told.quick:
-        small = Plan("shapes", "tiny:aya_vision", 0, 0, 4, 2, 2, 6, 2, (1.0, 3.0), told.seed, 32)
-        return {"shapes": small, "scenes": replace(small, world="scenes", layers=2, name_steps=4)}
-    sizes = (told.name_steps, told.steps, told.search_steps, told.batch, told.n)
+        small = Plan("shapes", "tiny:aya_vision", 0, 4, 2, 2, 6, 2, (1.0, 3.0), told.seed, 32)
+        return {"shapes": small, "scenes": replace(small, world="scenes", layers=2)}
+    sizes = (told.steps, told.search_steps, told.batch, told.n)
     return {
-        "shapes": Plan("shapes", SMALL, 0, 0, told.shape_steps, 60, 32, 400, 6, (0.7, 1.5, 3.0), told.seed, 64),
-        "scenes": Plan("scenes", told.host, told.layers, *sizes, 4, (0.3, 1.0, 3.0), told.seed, 192),
+        "shapes": Plan("shapes", SMALL, 0, told.shape_steps, 60, 32, 400, 6, (0.7, 1.5, 3.0), told.seed, 64),
+        "scenes": Plan("scenes", told.host, told.layers, *sizes, 4, (0.3, 1.0), told.seed, 192),
     }
 
 
@@ -161,7 +162,6 @@ def main(words: Sequence[str] | None = None) -> int:
     top.add_argument("--seeds", type=int, default=1, help="seeds of the shapes (default: %(default)s)")
     top.add_argument("--steps", type=int, default=250, help="steps of an arm on scenes (default: %(default)s)")
     top.add_argument("--search-steps", type=int, default=15, help="steps of each rate that is tried there")
-    top.add_argument("--name-steps", type=int, default=600, help="steps of the common start there")
     top.add_argument("--batch", type=int, default=16, help="dialogues a step there (default: %(default)s)")
     top.add_argument("--n", type=int, default=100, help="questions of the test there (default: %(default)s)")
     top.add_argument("--seed", type=int, default=0)

@@ -70,7 +70,6 @@ class Plan:
     world: str  # "scenes" or "shapes"
     host: str
     layers: int  # of its language model, the first ones, for a light host; 0: as it is
-    name_steps: int  # of the common start: the projector learns to name image tokens
     steps: int
     search_steps: int
     batch: int
@@ -178,24 +177,6 @@ def learn(plan: Plan, arm: Arm, pool: list[Any], start: Any, steps: int, rate: f
     curve[-1]["samples"] = steps * plan.batch
     shutil.rmtree(work, ignore_errors=True)
     return model, curve
-
-
-def common_start(plan: Plan, work: Path) -> Any:
-    """The projector after naming image tokens: no arm's, and the same for all."""
-    from perceptiongpt.config import Rates, Run, Stage
-    from perceptiongpt.data.mix import Mix
-    from perceptiongpt.train import train
-
-    pool = _scenes("train", plan.seed + 3, max(1, 8 * plan.name_steps // 5))
-    model = opened(plan, Arm({"trained_host_modules": (PROJECTOR,)}), None)
-    stage = Stage(aim="name", steps=plan.name_steps, batch=32, warmup=20, keep=len(pool), rates=Rates(host=2e-3))
-    shutil.rmtree(work, ignore_errors=True)
-    run = Run(
-        name="start", host=plan.host, out=str(work), seed=plan.seed, stages=(stage,), log_every=100, save_every=10**6
-    )
-    train(run, model, Mix([(pool, 1.0)], plan.seed), say=say)
-    shutil.rmtree(work, ignore_errors=True)
-    return model.host.get_submodule(PROJECTOR).state_dict()
 
 
 def samples_of(plan: Plan) -> tuple[list[Any], list[Any]]:

@@ -85,10 +85,10 @@ of 0.6 million parameters, learnt whole and from nothing by every arm, so no arm
 seeds: {seeds}."""
     return f"""## Composed scenes
 
-A light host: the vision tower and the first {plan["layers"]} language layers of the host "{plan["host"]}", with a
-vocabulary of the words asked. One start for all: a projector that named image tokens for {plan["name_steps"]} steps; it
-and the tower are frozen. The language layers are learnt, the upper half of them by `vis`, all of them by the others and
-by "vis, every layer". {size}, seed {plan["seed"]}."""
+A light host: the first {plan["layers"]} language layers of the host "{plan["host"]}", a vocabulary of the words asked,
+and the packaged model's tower and projector, which are frozen: one start for all, whose eyes learnt to see by `vis`.
+The language layers are learnt, the upper half of them by `vis`, all by the others and by "vis, every layer". {size},
+seed {plan["seed"]}."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

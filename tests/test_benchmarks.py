@@ -266,7 +266,7 @@ def test_the_claims_are_trained_timed_and_told(tmp_path: Path, capsys: Capture) 
     kept = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("*/arm-*.json")}
     assert run_benchmark("claims", *words) == 0  # what is done is not done again
     assert kept == {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("*/arm-*.json")} and len(kept) == 4
-    assert run_benchmark("claims", *words, "--steps", "9", "--name-steps", "3") == 0  # --quick has steps of its own
+    assert run_benchmark("claims", *words, "--steps", "9") == 0  # --quick has steps of its own
     assert run_benchmark("claims", "--arms", "smoke", "--out", str(tmp_path / "no")) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("claims: there is no arm")
 
@@ -275,13 +275,16 @@ def test_a_light_host_spells_and_sees_as_the_one_it_is_cut_from(tmp_path: Path) 
     from perceptiongpt.hosts import open_host
 
     light_host = runpy.run_path(str(BENCHMARKS / "claims_hosts.py"), run_name="claims_hosts")["light_host"]
-    light_host("tiny:aya_vision", 1, ["Where is the red circle?", "The red circle: 0123456789."], tmp_path / "light")
+    first = light_host(
+        "tiny:aya_vision", 1, ["Where is the red circle?", "A red circle: 0123456789."], tmp_path / "light"
+    )
     (old, whole), (new, cut) = open_host("tiny:aya_vision"), open_host(str(tmp_path / "light"), "float32")
     for word in (" red", " circle", "<|im_end|>"):
         at, was = (p.tokenizer(word, add_special_tokens=False).input_ids for p in (cut, whole))
         rows = [h.get_input_embeddings().weight for h in (new, old)]
         assert len(at) == 1 and torch.allclose(rows[0][at[0]], rows[1][was].mean(0), atol=1e-2)  # kept in bfloat16
     assert len(new.model.language_model.layers) == 1
+    assert first.keys() == old.model.multi_modal_projector.state_dict().keys()
     side = whole.image_processor.size["height"]
     assert cut.image_processor.size["height"] == side
     maps = [h.model.vision_tower(torch.zeros(1, 3, side, side)).last_hidden_state for h in (old, new)]
