@@ -75,7 +75,7 @@ class Plan:
     batch: int
     n: int  # questions of the test
     points: int  # of the curves
-    rates: tuple[float, ...]  # tried for each format, times the rates of `rates_of`
+    rates: tuple[float, ...]  # tried for each format, times the rates of `run_of`
     seed: int
     width: int
 

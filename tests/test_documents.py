@@ -202,7 +202,7 @@ def test_every_page_is_named_in_the_index() -> None:
     assert not [p.name for p in (ROOT / "docs").rglob("*.md") if p.name != "README.md" and f"({p.name})" not in index]
 
 
-IMPORTED_AS = {"PIL": "pillow", "yaml": "pyyaml", "faster_coco_eval": "faster-coco-eval"}
+IMPORTED_AS = {"PIL": "pillow", "yaml": "pyyaml", "faster_coco_eval": "faster-coco-eval", "resvg_py": "resvg-py"}
 # Declared but never imported by name: transformers asks for jinja2, the others are commands.
 UNSEEN = {"jinja2", "mypy", "ruff"}
 EXTRAS = PROJECT["optional-dependencies"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,15 @@ import numpy as np
 import pytest
 
 from perceptiongpt.data.objects import ObjectLibrary
+
+
+@pytest.fixture(scope="module")
+def shipped() -> ObjectLibrary:
+    return ObjectLibrary.open()
+
+
+def words(noun: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", noun)
 
 
 def test_a_view_is_the_packed_picture(library: ObjectLibrary) -> None:
@@ -37,6 +47,26 @@ def test_splits_share_no_object_and_no_background(library: ObjectLibrary) -> Non
 def test_a_library_travels_to_another_process(library: ObjectLibrary) -> None:
     again = pickle.loads(pickle.dumps(library))
     assert again.objects() == library.objects()
+
+
+def test_training_of_the_shipped_library_neither_shows_nor_names_what_is_novel(shipped: ObjectLibrary) -> None:
+    trained = {word for o in shipped.objects("train") for noun in (o.name, o.kind) for word in words(noun)}
+    nouns = {noun for o in shipped.objects("novel") for noun in (o.name, o.kind)}
+    said = {" ".join(words(noun)) for o in shipped.objects("train") for noun in (o.name, o.kind)}
+    assert nouns and not nouns & said
+    assert not {o.kind for o in shipped.objects("novel") if " " not in o.kind} & trained
+    kinds = {o.kind for o in shipped.objects("train")}
+    assert {o.kind for split in ("val", "test") for o in shipped.objects(split)} <= kinds
+
+
+def test_a_shipped_drawing_is_a_training_object_with_the_name_of_its_emoji(shipped: ObjectLibrary) -> None:
+    emoji = {o.id.removeprefix("emoji/"): o for o in shipped.objects() if o.id.startswith("emoji/")}
+    drawings = [o for o in shipped.objects() if o.id.split("/")[0] in ("noto", "noto-old", "twemoji")]
+    assert drawings and {o.split for o in drawings} == {"train"}
+    for drawing in drawings:
+        again = emoji[drawing.id.split("/")[1]]
+        assert (drawing.name, drawing.kind, drawing.tags) == (again.name, again.kind, again.tags)
+        assert drawing.author and drawing.licence in ("Apache-2.0", "CC-BY-4.0")
 
 
 def test_an_unknown_split_is_refused(library: ObjectLibrary) -> None:

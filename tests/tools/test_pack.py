@@ -13,12 +13,13 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "objects"))
 
 from backgrounds import free_box
-from colours import colour
+from colours import colour, flat_colour
 from cutout import complaint
 from pack import LICENCES, pack
 from readmes import pictures
 from splits import split_objects
-from staging import crop, write_lines, write_object
+from staging import crop, read_lines, write_lines, write_object
+from unpack import unpack
 from unrcc import entries
 
 KINDS = {
@@ -118,6 +119,33 @@ def test_novel_kinds_are_never_said_of_other_objects(staging: Path, tmp_path: Pa
     assert split_objects(bare, everyday="key, guitar")["key"] == "train"
 
 
+def test_further_drawings_are_for_training_and_move_nobody(staging: Path, tmp_path: Path) -> None:
+    before = {thing["id"]: thing for thing in pack(staging, tmp_path / "before")["objects"]}
+    novel = next(thing["kind"] for thing in before.values() if thing["split"] == "novel")
+    seen = [kind for kind in KINDS if before[f"toy/{kind}-0"]["split"] != "novel"]
+    credit = {"tags": [], "source": "made again", "licence": "Apache-2.0", "author": "nobody"}
+    drawn = [(f"noto/{kind}-{i}", kind, kind) for kind in seen for i in range(9)]
+    drawn += [("noto/shown", novel, novel), ("twemoji/said", f"{novel}s in a box", "box")]
+    lines = [write_object(staging, i, disc((9, 200, 90)), name=name, kind=kind) | credit for i, name, kind in drawn]
+    write_lines(staging / "noto.jsonl", lines)
+    after = {thing["id"]: thing for thing in pack(staging, tmp_path / "after")["objects"]}
+    assert {i: thing for i, thing in after.items() if i.startswith("toy/")} == before
+    added = {i: thing["split"] for i, thing in after.items() if i not in before}
+    assert added == dict.fromkeys((i for i, _, kind in drawn if kind in seen), "train")
+    with zipfile.ZipFile(tmp_path / "after" / "objects.zip") as archive:
+        assert not {"noto/shown/0.webp", "twemoji/said/0.webp"} & set(archive.namelist())
+
+
+def test_what_is_unpacked_is_what_was_staged(staging: Path, tmp_path: Path) -> None:
+    pack(staging, tmp_path / "a")
+    assert unpack(tmp_path / "a", tmp_path / "again") == {"toy": sum(KINDS.values()), "backgrounds": 10}
+    staged = {line["id"]: line for line in read_lines(staging / "toys.jsonl")}
+    assert {line["id"]: line for line in read_lines(tmp_path / "again" / "toy.jsonl")} == staged
+    pack(tmp_path / "again", tmp_path / "b")
+    for name in ("objects.zip", "objects.json", "CREDITS.md"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
 def test_a_licence_that_may_not_ship_is_refused(staging: Path, tmp_path: Path) -> None:
     assert all(thing["licence"] in LICENCES for thing in pack(staging, tmp_path / "good")["objects"])
     relabel(staging, licence="CC-BY-SA-4.0")
@@ -150,6 +178,24 @@ def test_everyone_whose_work_ships_is_credited(staging: Path, tmp_path: Path) ->
 )  # fmt: skip
 def test_plain_colours_have_their_names(rgb: tuple[int, int, int], word: str | None) -> None:
     assert colour([disc(rgb)]) == word
+
+
+@pytest.mark.parametrize(
+    ("rgb", "word"),
+    [
+        ((221, 46, 68), "red"), ((193, 105, 79), "brown"), ((244, 144, 12), "orange"), ((255, 172, 51), None),
+        ((255, 204, 77), "yellow"), ((119, 178, 85), "green"), ((85, 172, 238), "blue"), ((130, 174, 192), None),
+        ((41, 47, 51), "black"), ((225, 232, 237), "white"), ((102, 117, 127), "grey"), ((192, 202, 51), None),
+    ],
+)  # fmt: skip
+def test_a_drawn_colour_has_its_name_where_it_is_sure(rgb: tuple[int, int, int], word: str | None) -> None:
+    assert flat_colour(disc(rgb)) == word
+
+
+def test_a_drawing_half_black_half_white_is_neither() -> None:
+    panda = disc((41, 47, 51))
+    panda.paste(disc((250, 250, 250)).crop((12, 0, 24, 24)), (12, 0))
+    assert flat_colour(panda) is None
 
 
 def test_half_red_half_blue_has_no_colour() -> None:

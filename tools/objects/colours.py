@@ -73,6 +73,39 @@ def colour(views: list[Image.Image]) -> str | None:
     return _neutral(float(np.percentile(np.concatenate(lights), 75))) if TONES[best] == "neutral" else TONES[best]
 
 
+def flat_colour(view: Image.Image) -> str | None:
+    """The word that covers SHARE of a drawing's alpha, or None: drawn colours are few, so only sure ones count.
+
+    What lies between two words (amber, lime, blue-grey, pale blue) has none, dark terracotta is brown, and black, grey
+    and white are told apart for each pixel, so that half black and half white is neither.
+    """
+    pixels = np.asarray(view.convert("RGBA")).reshape(-1, 4)
+    rgb = pixels[pixels[:, 3] > 127][:, :3]
+    light, a, b = lab(rgb).T
+    chroma, hue = np.hypot(a, b), np.degrees(np.arctan2(b, a)) % 360
+    words = np.array([*TONES, ""])[tones(rgb)]
+    terracotta = (words == "red") & (hue >= 30) & (hue < 60) & (chroma < 60)
+    rules = [
+        ("brown", terracotta & (light < 56)),
+        ("", terracotta),
+        ("", (words == "yellow") & (hue >= 105)),
+        ("", np.isin(words, ("orange", "yellow", "brown")) & (hue >= 68) & (hue < 80) & (chroma > 45)),
+        ("", (words == "blue") & (chroma < 30)),
+        ("", (words == "green") & (chroma < 20)),
+        ("", (words == "brown") & (chroma < 15)),
+        ("white", (words == "neutral") & (light >= 84)),
+        ("grey", (words == "neutral") & (light >= 45) & (light < 72)),
+        ("black", (words == "neutral") & (light < 34)),
+        ("", words == "neutral"),
+    ]
+    named = words.copy()
+    for word, fits in reversed(rules):  # the first rule that fits is written last
+        named[fits] = word
+    shares = {word: float((named == word).mean()) for word in COLOURS}
+    best = max(shares, key=lambda word: shares[word])
+    return best if shares[best] >= SHARE else None
+
+
 def _neutral(lightness: float) -> str | None:
     """White, grey or black by the upper quartile of L*: a white cupboard's shaded sides are grey; None in between."""
     if lightness >= 80:

@@ -13,9 +13,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from colours import COLOURS, colour
+from colours import COLOURS, colour, flat_colour
 from PIL import Image
-from splits import split_backgrounds, split_objects
+from splits import drawn_again, split_backgrounds, split_objects
 from staging import read_lines
 
 LICENCES = {
@@ -25,6 +25,7 @@ LICENCES = {
     "CC-BY-3.0": "https://creativecommons.org/licenses/by/3.0/",
     "CC-BY-3.0-US": "https://creativecommons.org/licenses/by/3.0/us/",
     "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/",
+    "Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0",
     "MIT": "https://opensource.org/license/mit",
 }
 LARGEST_ZIP = 20_000_000
@@ -48,6 +49,7 @@ SAME_KIND = {
 def pack(staging: Path, out: Path) -> dict:
     """Write objects.zip, objects.json and CREDITS.md into `out` and return the index.
 
+    Drawings of what is novel, which have no split, are left out.
     Raises ValueError for a licence that may not ship, an id met twice, a picture that is missing or too much of it all.
     """
     objects = [line for source in _sources(staging) for line in read_lines(source)]
@@ -59,7 +61,11 @@ def pack(staging: Path, out: Path) -> dict:
     splits = split_objects(objects) | split_backgrounds([b["id"] for b in backgrounds])
     index = {
         "version": 1,
-        "objects": [_finished(staging, thing) | {"split": splits[thing["id"]]} for thing in _by_id(objects)],
+        "objects": [
+            _finished(staging, thing) | {"split": splits[thing["id"]]}
+            for thing in _by_id(objects)
+            if thing["id"] in splits
+        ],
         "backgrounds": [_sized(staging, scene) | {"split": splits[scene["id"]]} for scene in _by_id(backgrounds)],
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -105,7 +111,8 @@ def _finished(staging: Path, thing: dict) -> dict:
     views = [_sized(staging, view) for view in thing["views"]]
     pictures = [Image.open(_picture(staging, view["file"])).convert("RGBA") for view in views]
     said = [word for word in thing["name"].lower().split() if word in COLOURS]
-    return thing | {"views": views, "colour": said[0] if said else colour(pictures)}
+    seen = flat_colour(pictures[0]) if drawn_again(thing["id"]) else colour(pictures)
+    return thing | {"views": views, "colour": said[0] if said else seen}
 
 
 def _write_zip(staging: Path, path: Path, index: dict) -> None:
@@ -151,7 +158,8 @@ def credits(index: dict) -> str:
 HEAD = """# Credits of the object library
 
 Every picture was changed: photographs were cut out, cropped and made smaller; 3-D models were rendered from several
-sides; all were stored anew as WebP. No author endorses this project. The licences:
+sides; SVG drawings were made pixels and cropped; all were stored anew as WebP. No author endorses this project.
+A copy of the Apache licence is the file LICENSE of this project. The licences:
 """
 TABLE = "| id, or group (count) | names | author | licence | source |\n|---|---|---|---|---|"
 MIT = """## The MIT licence of the emoji
