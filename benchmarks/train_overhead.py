@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from perceptiongpt.config import Rates, Run, Stage, preset
+from perceptiongpt.config import Rates, Run, Stage
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.feed import Batches
 from perceptiongpt.hosts import open_host
 from perceptiongpt.model.adapt import choose_trainable
 from perceptiongpt.model.perception import equip
+from perceptiongpt.presets import preset
 from perceptiongpt.rates import optimiser_of
 from perceptiongpt.sources import open_source
 from perceptiongpt.train import Lesson, train

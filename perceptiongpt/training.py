@@ -15,9 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from perceptiongpt.config import Run, Weights, preset, with_changes
+from perceptiongpt.config import Run, Weights, with_changes
 from perceptiongpt.data.mix import Source
 from perceptiongpt.data.stream import Stream
+from perceptiongpt.presets import preset
 from perceptiongpt.recipe import ANY, Held, stages
 from perceptiongpt.sources import open_source, parts_of
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from perceptiongpt.config import PRESETS, Rates, Run, Stage, Weights, preset, with_changes
+from perceptiongpt.config import Rates, Run, Stage, Weights, with_changes
 from perceptiongpt.model.perception import Settings
+from perceptiongpt.presets import PRESETS, preset
 
 
 def base() -> Run:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perceptiongpt import config
+from perceptiongpt import presets
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -109,11 +109,11 @@ def test_the_demo_passes_only_when_its_box_covers_the_thing(tmp_path: Path, box:
 # -- presets and Python ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(config.PRESETS))
+@pytest.mark.parametrize("name", sorted(presets.PRESETS))
 def test_every_preset_builds_its_plugin(name: str) -> None:
     from perceptiongpt.model.perception import Settings
 
-    run = config.preset(name)
+    run = presets.preset(name)
     assert run.name == name
     Settings(**run.settings)  # an unknown setting raises
     assert run.stages

@@ -39,6 +39,7 @@ ARROWS: dict[str, set[str]] = {
     "teacher": {"core", "data", "questions"},
     "draw": {"core", "data"},
     "config": set(),
+    "presets": {"config"},
     "wheels": set(),
     "fetch": {"model", "wheels"},
     "hosts": {"model", "fetch"},
@@ -58,7 +59,19 @@ ARROWS: dict[str, set[str]] = {
     "model_card": {"config", "model"},
     "hub": {"model"},
     "train": {"core", "data", "model", "config", "feed", "rates", "checkpoint", "progress", "validate", "model_card"},
-    "training": {"config", "data", "model", "hosts", "hub", "predict", "progress", "recipe", "sources", "train"}
+    "training": {
+        "config",
+        "data",
+        "model",
+        "hosts",
+        "hub",
+        "predict",
+        "presets",
+        "progress",
+        "recipe",
+        "sources",
+        "train",
+    }
     | {"validate"},
     "evaluate": {"answers", "judging", "predict", "questions", "teacher"},
     "calibrate": {"core", "judging", "metrics"},

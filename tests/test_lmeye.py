@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from perceptiongpt.config import Rates, Run, Stage, preset
+from perceptiongpt.config import Rates, Run, Stage
 from perceptiongpt.core.answer import Answer
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.sample import Sample, Turn
@@ -24,6 +24,7 @@ from perceptiongpt.model.parts import detach_asker, detach_pointing
 from perceptiongpt.model.perception import PerceptionModel, equip
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import Eye
+from perceptiongpt.presets import preset
 from perceptiongpt.train import train
 
 Make = Callable[..., Any]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from perceptiongpt.config import Rates, Run, Stage, preset
+from perceptiongpt.config import Rates, Run, Stage
 from perceptiongpt.core.boxes import iou_xyxy
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.sample import Sample, Turn
@@ -23,6 +23,7 @@ from perceptiongpt.model.perception import PerceptionModel, equip
 from perceptiongpt.model.store import load
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import Eye
+from perceptiongpt.presets import preset
 from perceptiongpt.rates import schedule
 from perceptiongpt.train import train
 

@@ -25,6 +25,7 @@ from perceptiongpt.feed import TrainError, feed
 from perceptiongpt.model.perception import equip
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import load
+from perceptiongpt.presets import preset
 from perceptiongpt.train import train
 from perceptiongpt.training import opened, run_of, whole_modules
 from perceptiongpt.validate import exchanges, judged, validate
@@ -163,7 +164,7 @@ def test_flags_become_a_run_and_nothing_is_lost_on_the_way() -> None:
     assert told("--data", "a").start == "default"
     twice = told("--data", "a", "--rate", "2").stages[0].rates
     assert twice.heads == 2 * told("--data", "a").stages[0].rates.heads
-    assert told("tiny") == config.preset("tiny")
+    assert told("tiny") == preset("tiny")
 
 
 @pytest.mark.parametrize("tune", ["lora", "full", "frozen"])
