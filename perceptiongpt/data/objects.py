@@ -21,6 +21,8 @@ Split = Literal["train", "val", "test", "novel"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "novel")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey")
 
+DRAWINGS = ("noto", "noto-old", "twemoji")  # groups of ids: other artists' drawings of what is shown already
+
 JSON_LIMIT = 64 << 20  # bytes
 ZIP_LIMIT = 512 << 20  # bytes
 ENTRY_LIMIT = 8 << 20  # bytes
@@ -55,6 +57,11 @@ class LibraryObject:
     source: str = ""
     licence: str = ""
     author: str = ""
+
+    @property
+    def drawing(self) -> bool:
+        """Whether it is a further drawing of what another source shows: for training alone."""
+        return self.id.partition("/")[0] in DRAWINGS
 
 
 @dataclass(frozen=True)

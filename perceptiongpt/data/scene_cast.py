@@ -14,6 +14,9 @@ import numpy as np
 from perceptiongpt.data.objects import Background, LibraryObject, ObjectLibrary, Split
 
 
+PLAIN = 0.6  # how often a kind that has drawings, too, is shown without them: held-out things are none
+
+
 @dataclass(frozen=True, eq=False)
 class Cast:
     """Who may appear in the pictures of a split: targets by kind, others that only fill the picture, backgrounds."""
@@ -94,9 +97,12 @@ def choose(
             found = _kinds(pool, pitch if grounded else None, taken)
         if not found:
             continue
-        weights = np.sqrt([len(v) for _, v in found])
+        weights = np.sqrt([sum(not t.drawing for t in v) or 1 for _, v in found])
         kind, things = found[int(rng.choice(len(found), p=weights / weights.sum()))]
         taken.add(kind)
+        plain = [t for t in things if not t.drawing]
+        if 0 < len(plain) < len(things) and rng.random() < PLAIN:
+            things = plain
         if rng.random() < 0.3:
             things = [things[int(rng.integers(len(things)))]]  # the very same thing several times
         picks = rng.permutation(len(things))[:size] if len(things) >= size else rng.integers(len(things), size=size)
