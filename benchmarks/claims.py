@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from claims_arms import ARMS, FORMATS, ONLY, SMALL, Arm, Plan, opened, samples_of, say, trained
+from claims_arms import ARMS, FORMATS, ONLY, SMALL, Arm, Plan, opened, samples_of, say, talking, trained
 from claims_hosts import light_host
 from claims_page import write_page
 from forced import saying
@@ -129,7 +129,8 @@ def experiment(plan: Plan, out: Path, only: Sequence[str]) -> dict[str, Any]:
             if not first.exists():
                 texts = (turn.text for s in pool for turn in s.turns)
                 eyes = PACKAGED if plan.host == "default" else None
-                save_file(light_host(plan.host, plan.layers, texts, light, eyes), first)
+                projector = light_host(plan.host, plan.layers, texts, light, eyes)
+                save_file(talking(replace(plan, host=str(light)), pool, projector, out / "work"), first)
             plan, start = replace(plan, host=str(light)), load_file(first)
     arms: dict[str, Any] = {}
     for name in only:
@@ -140,11 +141,11 @@ def experiment(plan: Plan, out: Path, only: Sequence[str]) -> dict[str, Any]:
 def plans(told: argparse.Namespace) -> dict[str, Plan]:
     """The two experiments: drawn shapes and a small random host; composed scenes and layers of the default host."""
     if told.quick:
-        small = Plan("shapes", "tiny:aya_vision", 0, 4, 2, 2, 6, 2, (1.0, 3.0), told.seed, 32)
-        return {"shapes": small, "scenes": replace(small, world="scenes", layers=2)}
-    sizes = (told.steps, told.search_steps, told.batch, told.n)
+        small = Plan("shapes", "tiny:aya_vision", 0, 0, 4, 2, 2, 6, 2, (1.0, 3.0), told.seed, 32)
+        return {"shapes": small, "scenes": replace(small, world="scenes", layers=2, talk_steps=2)}
+    sizes = (told.talk_steps, told.steps, told.search_steps, told.batch, told.n)
     return {
-        "shapes": Plan("shapes", SMALL, 0, told.shape_steps, 60, 32, 400, 6, (0.7, 1.5, 3.0), told.seed, 64),
+        "shapes": Plan("shapes", SMALL, 0, 0, told.shape_steps, 60, 32, 400, 6, (0.7, 1.5, 3.0), told.seed, 64),
         "scenes": Plan("scenes", told.host, told.layers, *sizes, 4, (0.3, 1.0), told.seed, 192),
     }
 
@@ -158,6 +159,9 @@ def main(words: Sequence[str] | None = None) -> int:
     top.add_argument("--world", choices=(*WORLDS, "both"), default="both", help="what to train on")
     top.add_argument("--host", default="default", help="of scenes: default, tiny:FAMILY, or a folder")
     top.add_argument("--layers", type=int, default=4, help="its first language layers, kept (default: %(default)s)")
+    top.add_argument(
+        "--talk-steps", type=int, default=300, help="steps in which it learns to talk (default: %(default)s)"
+    )
     top.add_argument("--shape-steps", type=int, default=800, help="steps of an arm on shapes (default: %(default)s)")
     top.add_argument("--seeds", type=int, default=1, help="seeds of the shapes (default: %(default)s)")
     top.add_argument("--steps", type=int, default=250, help="steps of an arm on scenes (default: %(default)s)")

@@ -7,13 +7,14 @@ too, within minutes. Knows plans and samples; nothing of files of results or cla
 
 from __future__ import annotations
 
+import re
 import shutil
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import MethodType
@@ -70,6 +71,7 @@ class Plan:
     world: str  # "scenes" or "shapes"
     host: str
     layers: int  # of its language model, the first ones, for a light host; 0: as it is
+    talk_steps: int  # of a light host's common start
     steps: int
     search_steps: int
     batch: int
@@ -81,13 +83,13 @@ class Plan:
 
 
 def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None) -> Any:
-    """A fresh plug-in on a fresh host, whose projector is the common start's."""
+    """A fresh plug-in on a fresh host, of which `start` replaces some weights, the same for every arm."""
     from perceptiongpt.hosts import open_host
     from perceptiongpt.model.perception import equip
 
     host, processor = small_host(plan.seed) if plan.host == SMALL else open_host(plan.host)
     if start is not None:
-        host.get_submodule(PROJECTOR).load_state_dict(start)
+        host.load_state_dict(start, strict=False)
     common: dict[str, Any] = {"decoder_width": plan.width, "lora_targets": "none"}
     if plan.world == "shapes":
         common |= {"trained_host_modules": WHOLE, "read_window": 0}
@@ -108,8 +110,6 @@ def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None) -> Any:
 
 def _separately(decoder: Any, states: Any, prepared: Any, owner: Any, words: Any = None) -> Any:
     """Two states of a region [N, 2, D] decoded apart: the first's box, the second's mask."""
-    from dataclasses import replace
-
     whole = type(decoder).forward
     first = whole(decoder, states[:, :1], prepared, owner, words)
     if states.shape[1] == 1:
@@ -177,6 +177,23 @@ def learn(plan: Plan, arm: Arm, pool: list[Any], start: Any, steps: int, rate: f
     curve[-1]["samples"] = steps * plan.batch
     shutil.rmtree(work, ignore_errors=True)
     return model, curve
+
+
+def talking(plan: Plan, pool: list[Any], projector: dict[str, Any], work: Path) -> dict[str, Any]:
+    """A common start: the projector, and language layers that learnt the pool's dialogues without pictures and regions.
+
+    A few layers of a language model have to learn to talk again, which has nothing to do with how regions are said.
+    """
+    start = {f"{PROJECTOR}.{name}": weight for name, weight in projector.items()}
+    words = [replace(s, image=None, turns=tuple(_in_words(turn) for turn in s.turns)) for s in pool]
+    arm = Arm({"answer_format": "numerals"}, every_layer=True)
+    model, _ = learn(plan, arm, words, start, plan.talk_steps, 1.0, work, lambda m: {})
+    kept = (f"{LANGUAGE}.layers.", f"{LANGUAGE}.norm.")
+    return start | {k: v.to(torch.bfloat16) for k, v in model.host.state_dict().items() if k.startswith(kept)}
+
+
+def _in_words(turn: Any) -> Any:
+    return replace(turn, text=re.sub(r" ?\{\d+\}", "", turn.text), regions=())
 
 
 def samples_of(plan: Plan) -> tuple[list[Any], list[Any]]:

@@ -86,9 +86,9 @@ seeds: {seeds}."""
     return f"""## Composed scenes
 
 A light host: the first {plan["layers"]} language layers of the host "{plan["host"]}", a vocabulary of the words asked,
-and the packaged model's tower and projector, which are frozen: one start for all, whose eyes learnt to see by `vis`.
-The language layers are learnt, the upper half of them by `vis`, all by the others and by "vis, every layer". {size},
-seed {plan["seed"]}."""
+and the packaged model's tower and projector, which are frozen; its layers first learnt the dialogues in words alone for
+{plan["talk_steps"]} steps. One start for all, whose eyes learnt to see by `vis`. The language layers are learnt on, the
+upper half of them by `vis`, all by the others and by "vis, every layer". {size}, seed {plan["seed"]}."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
