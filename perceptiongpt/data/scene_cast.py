@@ -13,7 +13,6 @@ import numpy as np
 
 from perceptiongpt.data.objects import Background, LibraryObject, ObjectLibrary, Split
 
-
 PLAIN = 0.6  # how often a kind that has drawings, too, is shown without them: held-out things are none
 
 
