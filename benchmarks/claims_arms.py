@@ -1,8 +1,8 @@
 """What `claims.py` compares: formats and ablations as arms, each trained, scored and counted alike.
 
 Two worlds: "shapes", drawn ones with a small random host that every arm learns whole; and "scenes" with a real host of
-which the first few language layers are kept and learnt. Both are small enough for spelled coordinates to be learnt,
-too, within minutes. Knows plans and samples; nothing of files of results or claims.
+which the first few language layers are kept and learnt. Both are small, so that rivals of `vis` may learn, too.
+Knows plans and samples; nothing of files of results or claims.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def run_of(plan: Plan, arm: Arm, steps: int, rate: float, out: Path) -> Any:
     """The run of one arm; every arm has the same, but for its rate and what it leaves out."""
     from perceptiongpt.config import Rates, Run, Stage, Weights
 
-    rates = Rates(heads=1e-3 * rate, rows=2e-3 * rate, adapter=1e-3 * rate, vision=0.0, host=1e-3 * rate)
+    rates = Rates(heads=1e-3 * rate, rows=2e-3 * rate, vision=0.0, host=1e-3 * rate)
     stage = Stage(steps=steps, batch=plan.batch, warmup=max(1, steps // 10), rates=rates)
     shutil.rmtree(out, ignore_errors=True)
     every = max(1, -(-steps // plan.points))

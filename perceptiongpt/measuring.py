@@ -181,7 +181,8 @@ def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
     if card.is_file():
         before = read_json(card, "another folder with --out")
         if isinstance(before, dict):  # runs of before there were operating points changed nothing by one
-            before["operating_point"] = asdict(OperatingPoint()) | before.get("operating_point", {})
+            kept = before.get("operating_point", {})
+            before["operating_point"] = asdict(OperatingPoint()) | kept if isinstance(kept, dict) else kept
         other = [k for k in same if not isinstance(before, dict) or before.get(k) != same[k]]
         if other:
             raise ValueError(f"{folder} holds answers of a run with another {other[0]}; name another with --out")

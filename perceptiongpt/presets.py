@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from perceptiongpt.config import Rates, Run, Stage, Weights
 
@@ -94,7 +95,8 @@ def third_light() -> Run:
     of scenes:test, answers generated: Acc@0.5 0.69, Acc@0.75 0.51, mask mIoU 0.58; docs/model_card.md tells how the
     packaged weights went through it.
     """
-    return Run(
+    return replace(
+        second_light(),
         name="third_light",
         start="runs/second_light",
         out="runs/third_light",
@@ -103,11 +105,6 @@ def third_light() -> Run:
             Stage(aim="words", steps=900, batch=8, warmup=60, rates=Rates(heads=7e-4, host=1.5e-4, vision=3e-4)),
             Stage(steps=360, batch=4, warmup=20, rates=Rates(heads=3e-4, adapter=8e-4, host=0.0, vision=0.0)),
         ),
-        decay=0.03,
-        threads=1,
-        workers=1,
-        save_every=50,
-        weights=Weights(name=0.2, cycle=0.1, score=1.0),
     )
 
 

@@ -49,7 +49,7 @@ def _sample(picture: Picture, question: Question) -> Sample:
 
 
 def _regions(said: Any, canvas: Canvas, operating: OperatingPoint) -> list[Packed]:
-    boxes = canvas.boxes_out(drawn_round(said.boxes, said.masks, operating.agree).cpu()).tolist()
+    boxes = canvas.boxes_out(drawn_round(said.boxes.cpu(), said.masks.cpu(), operating.agree)).tolist()
     masks = canvas.masks_out(said.masks.float())
     scores = operating.scores(said.scores).tolist()
     return [pack(Region(tuple(b), m, score=s)) for b, m, s in zip(boxes, masks, scores, strict=True)]

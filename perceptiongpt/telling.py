@@ -42,7 +42,7 @@ def told(eye: Any, hw: tuple[int, int], said: Spoken, request: Request, canvas: 
         return read_answer(eye.renderer, said, request, canvas, eye.name)
     text, spans = _text(eye.renderer, said)
     regions = said.regions
-    boxes = canvas.boxes_out(drawn_round(regions.boxes, regions.masks, eye.operating.agree).cpu()).tolist()
+    boxes = canvas.boxes_out(drawn_round(regions.boxes.cpu(), regions.masks.cpu(), eye.operating.agree)).tolist()
     masks = canvas.masks_out(regions.masks.float()) if request.mask and len(boxes) else None
     cells = (regions.points.shape[-2], regions.points.shape[-1])
     points = best_xy(regions.points.float().flatten(1), *cells).tolist() if len(boxes) else []

@@ -184,6 +184,15 @@ def test_a_model_is_calibrated_in_its_folder(
     assert measured_again["protocol"]["operating_point"] == asdict(point)
     assert main([*asked, "--min-score", "0"]) == 2
     assert "another operating_point" in capsys.readouterr().err
+    card = tmp_path / "run/run.json"
+    kept = json.loads(card.read_text())
+    for junk in (5, None, [1]):
+        card.write_text(json.dumps({**kept, "operating_point": junk}))
+        assert main(asked) == 2
+        assert "another operating_point" in capsys.readouterr().err
+    del kept["operating_point"]["agree"]  # as runs of before it have none
+    card.write_text(json.dumps(kept))
+    assert main(asked) == (0 if point.agree == 1 else 2)
 
 
 def test_a_model_that_is_always_right_is_left_as_it_was(

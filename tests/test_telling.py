@@ -81,6 +81,25 @@ def test_born_values_and_no_least_score_give_the_same_bits(eye: Eye, photo: Imag
     assert np.array_equal(plain.score, told.score)
 
 
+# -- whose box -------------------------------------------------------------------------------------------------------
+
+
+def test_a_box_drawn_round_its_mask_is_the_same_with_and_without_masks(eye: Eye, photo: Image.Image) -> None:
+    seen, born = eye.look(photo), eye.look(photo).segment("the red circle")
+    try:
+        eye.operating = OperatingPoint(agree=0.0)  # always
+        whole, bare = seen.segment("the red circle"), seen.detect("the red circle")
+    finally:
+        eye.operating = OperatingPoint()
+    assert np.array_equal(whole.xyxy, bare.xyxy) and np.array_equal(whole.masks, born.masks)
+    filled = [n for n, mask in enumerate(whole.masks) if mask.any()]
+    assert filled and not np.array_equal(whole.xyxy[filled], born.xyxy[filled])
+    for n in filled:
+        ys, xs = np.nonzero(whole.masks[n])
+        rim = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+        assert whole.xyxy[n] == pytest.approx(rim, abs=0.08 * max(photo.size))  # a cell of the tiny map is this large
+
+
 # -- a least score ---------------------------------------------------------------------------------------------------
 
 

@@ -61,7 +61,12 @@ class LibraryObject:
     @property
     def drawing(self) -> bool:
         """Whether it is a further drawing of what another source shows: for training alone."""
-        return self.id.partition("/")[0] in DRAWINGS
+        return is_drawing(self.id)
+
+
+def is_drawing(identity: str) -> bool:
+    """Whether the id of an object is that of a further drawing."""
+    return identity.partition("/")[0] in DRAWINGS
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def calibration(scores: Sequence[float], right: Sequence[bool]) -> dict[str, Any
 
     `ece`: over 15 bins of equal width, (low, high], the share of answers in a bin times the distance of mean score
     and share that is right. `ece_by_chance`: what scores that are exactly the chance of being right would show with so
-    many answers, the mean of 100 draws; nobody can be told to be better than that. `reliability`: for each bin that
+    many answers, the mean of 100 draws: an ECE about there is as good as can be told. `reliability`: for each bin that
     holds something, score, right, n. `risk_coverage`: share wrong among the most certain, at coverage .05, .10 … 1;
     `aurc`: the mean of that over every coverage. None of anything for no answers.
     """

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from perceptiongpt.data.objects import ObjectLibrary
+from perceptiongpt.data.scene_cast import cast_of, choose
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +120,13 @@ def test_a_truncated_picture_is_refused_when_it_is_looked_at(library_folder: Pat
     library = ObjectLibrary.open(library_folder)
     with pytest.raises(ValueError, match="is not a whole picture"):
         library.view(library.objects()[0])
+
+
+def test_training_shows_drawings_now_and_then_and_what_is_held_out_none(shipped: ObjectLibrary) -> None:
+    def share(split: str) -> float:
+        rng, cast = np.random.default_rng(0), cast_of(shipped, split)  # type: ignore[arg-type]
+        shown = [a.thing for _ in range(150) for a in choose(cast, cast.pitches[0], rng, 4, split == "novel")]
+        return sum(thing.drawing for thing in shown) / len(shown)
+
+    assert 0.08 < share("train") < 0.25
+    assert {share(split) for split in ("val", "test", "novel")} == {0.0}

@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "objects"))
 import drawings
 from staging import write_lines
 
+from perceptiongpt.data.objects import DRAWINGS
+
 ICONS = {
     "width": 36,
     "height": 36,
@@ -65,3 +67,7 @@ def test_a_dropped_drawing_that_is_unknown_is_refused(package: Path, tmp_path: P
 def test_an_icon_becomes_a_document_of_its_own_frame() -> None:
     assert 'viewBox="0 0 36 36"><circle/></svg>' in drawings.svg(ICONS, "red-apple")
     assert 'viewBox="0 0 40 36"><rect/></svg>' in drawings.svg(ICONS, "tennis")
+
+
+def test_the_library_knows_which_groups_are_drawings() -> None:
+    assert tuple(drawings.GROUPS.values()) == DRAWINGS

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from colours import COLOURS, colour, flat_colour
 from PIL import Image
-from splits import drawn_again, split_backgrounds, split_objects
+from splits import split_backgrounds, split_objects
 from staging import read_lines
+
+from perceptiongpt.data.objects import is_drawing
 
 LICENCES = {
     "PD": "https://creativecommons.org/publicdomain/mark/1.0/",
@@ -111,7 +113,7 @@ def _finished(staging: Path, thing: dict) -> dict:
     views = [_sized(staging, view) for view in thing["views"]]
     pictures = [Image.open(_picture(staging, view["file"])).convert("RGBA") for view in views]
     said = [word for word in thing["name"].lower().split() if word in COLOURS]
-    seen = flat_colour(pictures[0]) if drawn_again(thing["id"]) else colour(pictures)
+    seen = flat_colour(pictures[0]) if is_drawing(thing["id"]) else colour(pictures)
     return thing | {"views": views, "colour": said[0] if said else seen}
 
 

@@ -8,9 +8,10 @@ import hashlib
 import re
 from collections import defaultdict
 
+from perceptiongpt.data.objects import is_drawing
+
 NOVEL_SHARE, TEST_SHARE, VAL_SHARE = 0.08, 0.12, 0.08
 LARGE_NOVEL = 6  # how many novel kinds with more than three objects
-DRAWN_AGAIN = ("noto", "noto-old", "twemoji")  # the groups of ids (drawings.py) that are never held out
 
 # Everyday concrete nouns, of which the novel kinds are drawn.
 EVERYDAY = """
@@ -30,18 +31,13 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def drawn_again(identity: str) -> bool:
-    """Whether the id is that of a further drawing of what another source shows."""
-    return identity.split("/")[0] in DRAWN_AGAIN
-
-
 def split_objects(objects: list[dict], everyday: str = EVERYDAY) -> dict[str, str]:
     """The split of each object id: train, val, test or novel, from ids, kinds, names and sources.
 
     A further drawing is in train, whatever else is added; one that shows or names something novel has no split.
     """
-    drawings = [thing for thing in objects if drawn_again(thing["id"])]
-    split = _split_sources([thing for thing in objects if not drawn_again(thing["id"])], everyday)
+    drawings = [thing for thing in objects if is_drawing(thing["id"])]
+    split = _split_sources([thing for thing in objects if not is_drawing(thing["id"])], everyday)
     held = [thing for thing in objects if split.get(thing["id"]) == "novel"]
     novel = {_words(noun) for thing in held for noun in (thing["name"], thing["kind"])}
     fit = (d for d in drawings if not any(said in _words(d[noun]) for said in novel for noun in ("name", "kind")))
