@@ -124,7 +124,7 @@ def test_a_truncated_picture_is_refused_when_it_is_looked_at(library_folder: Pat
 
 def test_training_shows_drawings_now_and_then_and_what_is_held_out_none(shipped: ObjectLibrary) -> None:
     def share(split: str) -> float:
-        rng, cast = np.random.default_rng(0), cast_of(shipped, split)  # type: ignore[arg-type]
+        rng, cast = np.random.default_rng(0), cast_of(shipped, split)
         shown = [a.thing for _ in range(150) for a in choose(cast, cast.pitches[0], rng, 4, split == "novel")]
         return sum(thing.drawing for thing in shown) / len(shown)
 
