@@ -122,7 +122,8 @@ def run_of(plan: Plan, arm: Arm, steps: int, rate: float, out: Path) -> Any:
     from perceptiongpt.config import Rates, Run, Stage, Weights
 
     rates = Rates(heads=1e-3 * rate, rows=2e-3 * rate, vision=0.0, host=1e-3 * rate)
-    stage = Stage(steps=steps, batch=plan.batch, warmup=max(1, steps // 10), rates=rates)
+    halves = 2 - plan.batch % 2  # of a step: spelled regions are long, and memory grows with a dialogue's square
+    stage = Stage(steps=steps, batch=plan.batch // halves, accumulate=halves, warmup=max(1, steps // 10), rates=rates)
     shutil.rmtree(out, ignore_errors=True)
     every = max(1, -(-steps // plan.points))
     weights = Weights(**{"cycle": 0.1, **arm.weights})
@@ -303,8 +304,8 @@ def extras(plan: Plan, model: Any, held: list[Any]) -> dict[str, Any]:
     return found
 
 
-def _fed(has: tuple[bool, bool] | None) -> Callable[[Any, Any], Any]:
-    def respell(model: Any, regions: Any) -> Any:
+def _fed(has: tuple[bool, bool] | None) -> Callable[..., Any]:
+    def respell(model: Any, regions: Any, *_: Any) -> Any:
         count = len(regions.boxes)
         if has is None:
             return regions.boxes.new_zeros(count, model.backbone.width)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from perceptiongpt.breakdowns import group_f1, groups
 from perceptiongpt.core.boxes import iou_xyxy
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.core.packed import Packed, rim
@@ -21,13 +22,15 @@ from perceptiongpt.metrics.calibration import SUREST, calibration, platt, stands
 from perceptiongpt.metrics.several import rejection
 
 AGREE = (1.0, 0.8, 0.7, 0.6, 0.5)  # tried for `agree`; the first is the box as it was decoded
+MORE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)  # tried for `more`, as scores are born
 HALF = 5e-5  # by which the score of a kept answer, of four places, may lie above the one that was given
 
 
-def calibrate(rows: Sequence[Measure], t_acc: float) -> tuple[OperatingPoint, dict[str, Any]]:
+def calibrate(rows: Sequence[Measure], t_acc: float, enumerates: bool = False) -> tuple[OperatingPoint, dict[str, Any]]:
     """The operating point for answers that were given with scores as they are born and nothing left out.
 
-    `agree` is what gives the first boxes of one thing the best mean IoU; the rest is fitted to boxes drawn so. Of each
+    `agree` is what gives the first boxes of one thing the best mean IoU; the rest is fitted to boxes drawn so. `more`,
+    of a model that enumerates and answered down to the least of MORE, is what gives groups the best mean F1. Of each
     question the first region counts, right where its box has IoU >= 0.5 with a true one, so never where there is none.
     `min_score` is the largest at which a share `t_acc` of what is there is still found, 0 where none is. Beside it:
     "raw" and "calibrated" (`metrics.calibration`) and "rejection" at that point. Raises ValueError where the answers
@@ -36,6 +39,7 @@ def calibrate(rows: Sequence[Measure], t_acc: float) -> tuple[OperatingPoint, di
     rows = [r for r in rows if r.question.points]
     agree = _agree(rows)
     rows = [_redrawn(r, agree) for r in rows]
+    more = _more(rows) if enumerates else None
     raw, right = certainty(rows)
     some = [bool(r.question.targets) for r in rows]
     if not any(some):
@@ -45,6 +49,9 @@ def calibrate(rows: Sequence[Measure], t_acc: float) -> tuple[OperatingPoint, di
     best = [_best(r) for r in rows]
     least = stands_for([s for s, there in zip(best, some, strict=True) if there], t_acc)
     point = OperatingPoint(temperature=temperature, bias=bias, agree=agree)
+    if more is not None:
+        point = replace(point, more=round(_again([more], point)[0], 4))
+        rows = [_ended(r, more) for r in rows]
     if least > HALF:
         point = replace(point, min_score=math.floor(1e4 * _again([least - HALF], point)[0]) / 1e4)
     found = [score >= 0 and _again([score], point)[0] >= point.min_score for score in best]
@@ -62,6 +69,25 @@ def _agree(rows: Sequence[Measure]) -> float:
         return AGREE[0]
     means = {agree: fmean(_redrawn(r, agree).iou or 0.0 for r in single) for agree in AGREE}
     return max(AGREE, key=lambda agree: round(means[agree], 4))
+
+
+def _more(rows: Sequence[Measure]) -> float | None:
+    """What the second and further things of a group should score, as scores are born; None without groups."""
+    kept = groups(rows)
+    if not kept:
+        return None
+    means = {more: fmean(group_f1(_ended(r, more)) for r in kept) for more in MORE}
+    return max(MORE, key=lambda more: round(means[more], 4))
+
+
+def _ended(row: Measure, more: float) -> Measure:
+    """A row whose answer ends before the first region, but one, that scores under `more`."""
+    said = row.pair.said
+    odd = (n for n, r in enumerate(said.regions) if n and r.score is not None and r.score < more)
+    end = next(odd, len(said.regions))
+    if end == len(said.regions):
+        return row
+    return measure(Judged(row.question, replace(said, regions=said.regions[:end])))
 
 
 def _redrawn(row: Measure, agree: float) -> Measure:

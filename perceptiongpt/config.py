@@ -22,6 +22,7 @@ class Weights:
     cell: float = 1.0
     score: float = 0.2
     cycle: float = 0.2
+    look: float = 0.0  # naming things and colours by their looks (model/align.py); for `region_features`
     name: float = 0.0  # naming image tokens (model/align.py); for hosts whose projector is still to be taught
 
 

@@ -7,7 +7,7 @@ losses or steps.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -43,14 +43,15 @@ class Fed:
     names: tuple[str, ...]  # of the whole batch, all processes' rows
     ids: tuple[str, ...]  # of the samples
     bad: tuple[str, ...] = ()  # what is wrong with samples that were passed over
+    coloured: Sequence[Sequence[NamedMask]] = ()  # of each picture, where the colour of something is known
 
     def to(self, device: torch.device) -> Fed:
         return replace(self, batch=self.batch.to(device))
 
     def counts(self, language: bool) -> dict[str, int]:
         """Over how much each mean of the loss runs."""
-        named = sum(map(len, self.named))
-        return {**counts(self.batch, language), "pictures": len(self.named), "named": named}
+        over = {"named": sum(map(len, self.named)), "coloured": sum(map(len, self.coloured))}
+        return {**counts(self.batch, language), "pictures": len(self.named), **over}
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,7 @@ class Batches(torch.utils.data.Dataset):
     world: int = 1
     skip_bad: bool = False
     naming: bool = True  # whether what is named where is wanted, too
+    colours: bool = False  # and what has which colour
     kept: dict[str, Any] = field(default_factory=dict)  # the pool that is being dealt out
 
     def __len__(self) -> int:
@@ -103,14 +105,18 @@ class Batches(torch.utils.data.Dataset):
             return str(error)  # an exception would come out of a worker process with its trace for a message
         found, made, own = zip(*rows, strict=True)
         names = () if self.world == 1 else tuple(n for s in chosen for n in _names(s))
-        named = [
-            named_masks([r for r in named_regions(s) if r.picture == i], canvas) if self.naming else []
-            for s, (_, canvases, _) in zip(found, made, strict=True)
-            for i, canvas in enumerate(canvases)
-        ]
+        named, coloured = (
+            [
+                named_masks([r for r in of(s) if r.picture == i], canvas) if wanted else []
+                for s, (_, canvases, _) in zip(found, made, strict=True)
+                for i, canvas in enumerate(canvases)
+            ]
+            for wanted, of in ((self.naming, named_regions), (self.colours, coloured_regions))
+        )
         ids = tuple(s.called for s in found)
         batch = together(made, self.renderer, self.eye, own)
-        return Fed(_light(batch) if torch.utils.data.get_worker_info() else batch, named, names, ids, tuple(bad))
+        batch = _light(batch) if torch.utils.data.get_worker_info() else batch
+        return Fed(batch, named, names, ids, tuple(bad), coloured)
 
     def _pool(self, p: int, bad: list[str]) -> list[Sample]:
         """The samples of POOL batches, longest first, so that a batch holds samples of about one length."""
@@ -170,6 +176,12 @@ def named_regions(sample: Sample) -> list[Region]:
     if "objects" in sample.meta:
         return list(sample.meta["objects"])
     return [r for turn in sample.turns for r in turn.regions if r.label]
+
+
+def coloured_regions(sample: Sample) -> list[Region]:
+    """The things of a sample's picture whose colour its source tells, by that."""
+    known = zip(sample.meta.get("objects", ()), sample.meta.get("colours", ()), strict=False)
+    return [replace(r, label=colour) for r, colour in known if colour]
 
 
 def _names(sample: Sample) -> list[str]:

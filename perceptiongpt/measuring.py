@@ -53,6 +53,7 @@ def calibrate(told: Namespace) -> None:
     from dataclasses import asdict
 
     from perceptiongpt import evaluate as verb
+    from perceptiongpt.calibrate import MORE
     from perceptiongpt.calibrate import calibrate as fitted
     from perceptiongpt.core.operating import OperatingPoint
     from perceptiongpt.judging import measured
@@ -68,19 +69,18 @@ def calibrate(told: Namespace) -> None:
     asked, data = questions_of(told.data)
     with redirect_stdout(sys.stderr):
         eye = open_eye(str(folder), told)
-        eye.operating = OperatingPoint()
+        eye.operating = OperatingPoint(more=min(MORE))
         asked, words = _fit(eye, asked)
         if words or eye.renderer.answer_format != "vis":
             raise ValueError(f"answers of {eye.name} to {data} have no scores; calibrate a model that says regions")
         pairs = verb.evaluate(eye, asked, told.n, told.batch)
-    point, found = fitted(measured(pairs), told.t_acc)
+    point, found = fitted(measured(pairs), told.t_acc, eye.model.settings.enumerates)
     config = {**config, store.OPERATING: asdict(point)}
     write_whole(file, lambda out: out.write((json.dumps(config, indent=1) + "\n").encode()))
     raw, sure, none = found["raw"], found["calibrated"], found["rejection"]
     print(f"{data}, {len(pairs)} questions, {sure['n']} of them answered with a region")
-    print(
-        f"temperature {point.temperature:g}  bias {point.bias:g}  min_score {point.min_score:g}  agree {point.agree:g}"
-    )
+    chosen = {k: v for k, v in asdict(point).items() if k != "more" or eye.model.settings.enumerates}
+    print("  ".join(f"{name} {value:g}" for name, value in chosen.items()))
     print(f"ECE {raw['ece']:.4f} before, {sure['ece']:.4f} after; AURC {sure['aurc']:.4f}")
     n_acc = "–" if none["n_acc"] is None else f"{none['n_acc']:.4f}"
     print(f"at min_score: T-acc {none['t_acc']:.4f} (n {none['n_some']}), N-acc {n_acc} (n {none['n_none']})")

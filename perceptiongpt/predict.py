@@ -28,7 +28,7 @@ from perceptiongpt.model import store
 from perceptiongpt.model.adapt import merge
 from perceptiongpt.model.generate import generate
 from perceptiongpt.model.perception import PerceptionModel
-from perceptiongpt.model.perception import Seen as Encoded
+from perceptiongpt.model.seen import Seen as Encoded
 from perceptiongpt.telling import Request, kept, told
 
 PACKAGED = Path(__file__).parent / "weights"
@@ -214,7 +214,7 @@ class SeenAll:
             for request, canvas in zip(requests, canvases, strict=True)
         ]
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
-        spoken = generate(model, prompts, self.encoded, self.rows, **how)
+        spoken = generate(model, prompts, self.encoded, self.rows, more=self.eye.operating.least_logit, **how)
         hw = self.encoded.sources_hw
         made = [
             kept(told(self.eye, hw, said, request, canvas), said, request.label, least)

@@ -50,7 +50,8 @@ FORMATS = {
 
 def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) -> Source | Stream:
     """The source called `name`: "shapes"; "scenes:SPLIT", "missing:SPLIT" and "alike:SPLIT", the flavours of
-    `SceneStream`; "questions:SPLIT" and "captions:SPLIT", words alone about scenes; "vqa:FORMAT:FILE[:PART]"
+    `SceneStream`; "questions:SPLIT" and "captions:SPLIT", words alone about scenes; "pointed:SPLIT", those
+    questions answered by pointing first; "vqa:FORMAT:FILE[:PART]"
     (data.vqa); "FORMAT:PATH[:SPLIT]", or a path whose format can be told; "stream:NAME" reads those one after the other
     and holds few, and so are addresses read.
 
@@ -71,7 +72,7 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
         library = ObjectLibrary.open()
         library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
         return SceneStream(split, seed, _count(count, SCENES, name), library, (2, 5), kind)  # type: ignore[arg-type]
-    if kind in ("questions", "captions"):
+    if kind in ("questions", "captions", "pointed"):
         from perceptiongpt.data.objects import ObjectLibrary
         from perceptiongpt.data.scene_questions import QuestionStream
 
@@ -79,7 +80,8 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
         library = ObjectLibrary.open()
         library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
         n = _count(count, SCENES, name)
-        return QuestionStream(split, seed, n, library, captions=kind == "captions")  # type: ignore[arg-type]
+        how = {"captions": kind == "captions", "pointing": kind == "pointed"}
+        return QuestionStream(split, seed, n, library, **how)  # type: ignore[arg-type]
     if kind == "vqa":
         from perceptiongpt.data.vqa import read_vqa
 
@@ -243,8 +245,8 @@ def recognised(path: Path | str) -> str:
 
 
 _WAYS = (
-    "give shapes, scenes:SPLIT (or missing:, alike:), questions:SPLIT, captions:SPLIT, vqa:FORMAT:FILE, a path or "
-    f"FORMAT:PATH[:SPLIT] with a format of {', '.join(FORMATS)}"
+    "give shapes, scenes:SPLIT (or missing:, alike:), questions:SPLIT (or pointed:), captions:SPLIT, vqa:FORMAT:FILE, "
+    f"a path or FORMAT:PATH[:SPLIT] with a format of {', '.join(FORMATS)}"
 )
 
 

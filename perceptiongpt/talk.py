@@ -54,7 +54,9 @@ class Talk:
         seen = self.eye.model.see(held.pixels(views)) if opened or self._seen is None else self._seen
         rendered = renderer.asking([*self.turns, turn], [held.spelled(c) for c in canvases], canvases)
         prompts = assemble([rendered], [canvases], {}, pad_id(renderer.tokenizer), left=True)
-        (said,) = generate(self.eye.model, prompts, seen, [range(len(canvases))], **how)
+        (said,) = generate(
+            self.eye.model, prompts, seen, [range(len(canvases))], more=self.eye.operating.least_logit, **how
+        )
         answer = self._answer(said, turn, canvases, seen)
         self.turns += [turn, self._spoken(said, answer)]
         self.canvases, self._views, self._seen = canvases, views, seen

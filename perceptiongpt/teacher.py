@@ -38,7 +38,8 @@ def told_regions(eye: Any, asked: Asked, batch: int = 16) -> dict[str, tuple[Pac
         pixels = backbone.pixels([view] * len(part))
         out = eye.model(assemble(rendered, [canvas] * len(part), pixels, pad_id(eye.renderer.tokenizer)))
         regions = iter(_regions(out.regions, canvas, eye.operating))
-        found |= {q.id: tuple(next(regions) for _ in q.targets) for q in part}
+        for q, r in zip(part, rendered, strict=True):  # of several in a row, one more is said: the end
+            found[q.id] = tuple(next(regions) for _ in r.regions)[: len(q.targets)]
     return found
 
 

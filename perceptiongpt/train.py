@@ -27,10 +27,11 @@ from perceptiongpt.checkpoint import Standing, gathered, standing, written
 from perceptiongpt.config import Run, Stage
 from perceptiongpt.core.objective import parts
 from perceptiongpt.data.mix import Mix
+from perceptiongpt.data.objects import COLOURS
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.feed import Batches, Fed, Picked, TrainError, feed, gallery, picks
 from perceptiongpt.model.adapt import choose_trainable, host_module, plain_attention, recompute, trainable_report
-from perceptiongpt.model.align import Naming, naming_loss
+from perceptiongpt.model.align import Naming, looks_loss, naming_loss
 from perceptiongpt.model.folders import recover
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.store import save
@@ -59,8 +60,10 @@ class Lesson(nn.Module):
                 hw = (output.cells.shape[-2], output.cells.shape[-1])
                 naming = Naming.of(model, fed.named, hw, fed.names)
                 loss_parts["name"] = naming_loss(output.cells, naming, model.backbone.row_norm, share)
-            if not any(v.requires_grad for v in loss_parts.values()):
-                # Rows that teach nothing: the other processes wait for this one's gradients all the same.
+            if self.weights["look"] and output.map is not None:
+                told = {"named": (fed.named, fed.names), "coloured": (fed.coloured, COLOURS)}
+                loss_parts["look"] = looks_loss(model, output.map, told, share)
+            if not any(v.requires_grad for v in loss_parts.values()):  # but other processes wait for gradients
                 anchor = next(p for p in self.parameters() if p.requires_grad)
                 loss_parts["text"] = loss_parts["text"] + 0.0 * anchor.sum()
             return loss_parts
@@ -123,9 +126,8 @@ def _stage(
     freeze(model, stage.rates)
     if run.recompute:
         recompute(model)
-    size = stage.batch * stage.accumulate
-    say(f"Stage {number + 1} of {len(run.stages)}: {stage.aim}, {stage.steps} steps of {size}")
-    say(trainable_report(model))
+    plan = f"{stage.aim}, {stage.steps} steps of {stage.batch * stage.accumulate}"
+    say(f"Stage {number + 1} of {len(run.stages)}: {plan}\n{trainable_report(model)}")
     again = checkpoint.exists()  # of an earlier process, or of the stage before: then it holds what the model does
     if again:
         kept.restore_parameters(checkpoint, model)
@@ -155,7 +157,8 @@ def _stage(
         engine.process_index,
         engine.num_processes,
         run.skip_bad,
-        stage.aim == "name" or run.weights.name > 0,
+        stage.aim == "name" or run.weights.name > 0 or run.weights.look > 0,
+        run.weights.look > 0,
     )
     fed: Iterator[Fed | Picked]
     if stage.aim == "name":

@@ -67,7 +67,7 @@ def train(told: Namespace) -> None:
         device = f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu"
     host, processor = open_host(run.host, told.dtype, device, bits=4 if told.qlora else None)
     if start is not None:
-        model = store.load(start, host, processor)
+        model = store.load(start, host, processor, run.settings)
         if told.preset is None and model.backbone.dynamic:  # of such a host no picture's features can be kept
             run = replace(run, stages=tuple(s for s in run.stages if s.aim != "name"))
     else:

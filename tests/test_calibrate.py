@@ -135,6 +135,19 @@ def test_the_better_one_of_box_and_mask_is_believed(inside: tuple[int, int, int,
     assert point.agree == pytest.approx(agree)
 
 
+@pytest.mark.parametrize(("weak", "more"), [((0.2, 0.12), 0.25), ((0.58, 0.1), 0.6), ((), 0.1)])
+def test_a_group_that_is_enumerated_ends_where_it_is_best(weak: tuple[float, ...], more: float) -> None:
+    """Of two things both are found with 0.9 and 0.7; what comes after them is wrong."""
+    both = (Packed(THING), Packed(ASIDE))
+    said = [Packed(THING, score=0.9), Packed(ASIDE, score=0.7), *(Packed((0, 0, 5, 5), score=s) for s in weak)]
+    group = Judged(Question("q-0", "the xs", "group", both, (80, 60)), Said("", tuple(said)))
+    given = [*measured([group]), *rows([0.8, 0.3, 0.4, 0.6], [True, False, False, True], [True] * 4)]
+    point, _ = calibrate(given, 0.5, enumerates=True)
+    wanted = OperatingPoint(temperature=point.temperature, bias=point.bias).scores(torch.logit(torch.tensor([more])))
+    assert point.more == pytest.approx(wanted.item(), abs=1e-4)
+    assert calibrate(given, 0.5)[0].more == OperatingPoint().more
+
+
 # -- the command -----------------------------------------------------------------------------------------------------
 
 

@@ -74,7 +74,7 @@ ARROWS: dict[str, set[str]] = {
     }
     | {"validate"},
     "evaluate": {"answers", "judging", "predict", "questions", "teacher"},
-    "calibrate": {"core", "judging", "metrics"},
+    "calibrate": {"breakdowns", "core", "judging", "metrics"},
     "ends": {"predict"},
     "tables": set(),
     "measuring": {

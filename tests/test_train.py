@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from perceptiongpt.config import Rates, Run, Stage
+from perceptiongpt.config import Rates, Run, Stage, Weights
 from perceptiongpt.core.boxes import iou_xyxy
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.sample import Sample, Turn
@@ -201,6 +201,20 @@ def test_pictures_keep_their_names_when_text_stands_between(renderer: Make) -> N
         assert len(named) == len(batch.pixels.get("pixel_values", ()))
         assert all(name and mask.any() for group in named for name, mask in group)
     assert named_regions(one)[0].label is not None
+
+
+def test_looks_are_learnt_where_they_are_wanted_and_colours_where_they_are_told(renderer: Make, tmp_path: Path) -> None:
+    model = fresh(enumerates=True, region_features=True)
+    told = [replace(s, meta={"objects": named_regions(s), "colours": ["red", None]}) for s in shapes(6, seed=0)]
+    plain = Batches(Mix([(told, 1.0)], 0), renderer(model), model.backbone, 2, 0, 2)
+    assert not any(plain[0].coloured)
+    coloured = replace(plain, colours=True)[0].coloured
+    assert [[name for name, _ in group] for group in coloured] == [["red"], ["red"]]
+    before = model.encoder.look[1].weight.detach().clone()
+    run = a_run(tmp_path / "run", stages=STAGES[1:], weights=Weights(look=0.3, name=0.2))
+    train(run, model, Mix([(told, 1.0)], 0), silent)
+    assert all(row["look"] > 0 for row in log(tmp_path / "run"))
+    assert not torch.equal(before, model.encoder.look[1].weight)
 
 
 def test_a_batch_of_questions_in_words_alone_teaches_a_model_that_points(tmp_path: Path) -> None:

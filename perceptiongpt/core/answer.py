@@ -57,6 +57,11 @@ class Region:
         if self.score is not None and not 0.0 <= self.score <= 1.0:
             raise ValueError(f"score {self.score} is outside 0..1")
 
+    @property
+    def nowhere(self) -> bool:
+        """Whether it says that there is nothing: an empty mask, no box, no point."""
+        return self.mask is not None and self.box is None and self.point is None and not self.mask.any()
+
     def to_dict(self) -> dict[str, Any]:
         """The region as JSON values; a mask becomes COCO compressed RLE `{"size": [h, w], "counts": "…"}`."""
         return {

@@ -71,3 +71,4 @@ class Output:
     regions: Regions
     cells: Tensor | None  # [P, D, hc, wc]: what the language model read of the pictures, before positions
     again: Regions | None  # every given region decoded from its own encoding (the cycle); None without language
+    map: Tensor | None = None  # [P, C, h, w]: the decoders' map of the pictures

@@ -90,3 +90,12 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     there = whole > NO_AREA
     # Both branches must be finite: the gradient of torch.where is 0 * inf = NaN otherwise.
     return torch.where(there, part, 0.0) / torch.where(there, whole, 1.0)
+
+
+def painted(boxes_cxcywh: Tensor, side: int) -> Tensor:
+    """Boxes [N, 4] as masks [N, side, side] of 0 and 1, where only a box is known."""
+    centre = (torch.arange(side, device=boxes_cxcywh.device) + 0.5) / side
+    x0, y0, x1, y1 = cxcywh_to_xyxy(boxes_cxcywh).unbind(-1)
+    across = (centre >= x0[:, None]) & (centre <= x1[:, None])
+    down = (centre >= y0[:, None]) & (centre <= y1[:, None])
+    return (down[:, :, None] & across[:, None, :]).float()

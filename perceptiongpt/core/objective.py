@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from perceptiongpt.core.batch import Batch, Output, Regions
-from perceptiongpt.core.boxes import cxcywh_to_xyxy, iou_xyxy
+from perceptiongpt.core.boxes import cxcywh_to_xyxy, iou_xyxy, painted
 from perceptiongpt.core.losses import (
     box_giou,
     box_l1,
@@ -128,12 +128,3 @@ def score(said: Regions, truth: Truth, true_masks: Tensor) -> Tensor:
         box_iou = iou_xyxy(cxcywh_to_xyxy(said.boxes), cxcywh_to_xyxy(truth.boxes))
         quality = torch.where(truth.has_mask, mask_iou, box_iou).clamp(0, 1) * ~truth.nowhere
     return F.binary_cross_entropy_with_logits(said.scores, quality, reduction="none")
-
-
-def painted(boxes_cxcywh: Tensor, side: int) -> Tensor:
-    """Boxes [N, 4] as masks [N, side, side] of 0 and 1, where only a box is known."""
-    centre = (torch.arange(side, device=boxes_cxcywh.device) + 0.5) / side
-    x0, y0, x1, y1 = cxcywh_to_xyxy(boxes_cxcywh).unbind(-1)
-    across = (centre >= x0[:, None]) & (centre <= x1[:, None])
-    down = (centre >= y0[:, None]) & (centre <= y1[:, None])
-    return (down[:, :, None] & across[:, None, :]).float()

@@ -5,6 +5,7 @@ Knows logits and their probabilities. Knows nothing of files (model.store) nor o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,17 +19,19 @@ class OperatingPoint:
     """A region's score is sigmoid(logit / temperature + bias); regions under `min_score` are left out of answers.
 
     A box is drawn round the region's mask where that box and the decoded one have an IoU of `agree` or more: masks have
-    the finer rim. As it is born it changes nothing. Raises ValueError for a temperature outside 0.01..100, a bias
-    outside -100..100, a min_score or an agree outside 0..1.
+    the finer rim. Of a model that enumerates, the second and further things of one breath need a score of `more`, and
+    the first that has less ends them. Else, as it is born, it changes nothing. Raises ValueError for a temperature
+    outside 0.01..100, a bias outside -100..100, a min_score, an agree or a more outside 0..1.
     """
 
     temperature: float = 1.0
     bias: float = 0.0
     min_score: float = 0.0
     agree: float = 1.0
+    more: float = 0.25
 
     def __post_init__(self) -> None:
-        limits = ((1 / MOST_TEMPERATURE, MOST_TEMPERATURE), (-MOST_BIAS, MOST_BIAS), (0.0, 1.0), (0.0, 1.0))
+        limits = ((1 / MOST_TEMPERATURE, MOST_TEMPERATURE), (-MOST_BIAS, MOST_BIAS), *[(0.0, 1.0)] * 3)
         for field, (least, most) in zip(fields(self), limits, strict=True):
             value = getattr(self, field.name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -39,6 +42,12 @@ class OperatingPoint:
     def scores(self, logits: Tensor) -> Tensor:
         """Logits [N] to float32 probabilities [N], in the same order."""
         return (logits.float() / self.temperature + self.bias).sigmoid()
+
+    @property
+    def least_logit(self) -> float:
+        """The logit whose score is `more`."""
+        odds = math.inf if self.more == 1 else self.more / (1 - self.more)
+        return self.temperature * ((math.log(odds) if odds else -math.inf) - self.bias)
 
 
 def read_operating_point(value: Any) -> OperatingPoint:

@@ -132,7 +132,7 @@ def region_in(region: Region, canvas: Canvas, asked: bool, rng: np.random.Genera
     box_in = np.asarray(canvas.box_in(box), np.float32) if box is not None else np.zeros(4, np.float32)
     point_in = canvas.point_in(point) if point is not None else box_in[:2]
     empty = np.zeros((MASK_SIDE, MASK_SIDE), np.float32)
-    mask = canvas.mask_in(region.mask, MASK_SIDE) if region.mask is not None else empty
+    mask = canvas.mask_in(region.mask, MASK_SIDE) if region.mask is not None and has[1] else empty
     return {
         "box": torch.as_tensor(np.asarray(box_in, np.float32)),
         "mask": torch.as_tensor(np.asarray(mask, np.float32)),

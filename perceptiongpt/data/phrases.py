@@ -172,6 +172,11 @@ def answer_count(n: int) -> str:
     return f"{_capital('none' if n == 0 else NUMBERS[n] if n < len(NUMBERS) else str(n))}."
 
 
+def answer_shown(n: int, answer: str) -> str:
+    """An answer after the n places that it is about, so that it is read off them: "{0}{1} Two."."""
+    return f"{_places(n)} {answer}" if n else answer
+
+
 def answer_yes(yes: bool) -> str:
     return "Yes." if yes else "No."
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.batch import Spelling
 from perceptiongpt.core.canvas import Canvas
@@ -21,6 +23,7 @@ from perceptiongpt.data.formats import Reading, pieces_of, reading, spell
 from perceptiongpt.data.sample import PLACE, Sample, Turn, shows
 
 IGNORED = -100
+NOWHERE = Region(mask=np.zeros((1, 1), np.bool_))  # in a picture of any size
 Shown = int | Spelling | Sequence[Spelling]  # the pictures of a dialogue; a number is one picture of so many tokens
 _PIECES = re.compile(r"\{(\d+|ask)\}")
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters around the number of a turn: stand-ins for its words
@@ -49,11 +52,13 @@ class Renderer:
         forced: bool = True,
         answer_format: str = "vis",
         location_id: int = 0,
+        ends: bool = False,
     ) -> None:
+        """`ends`: of several regions in a row, the assistant says one more, which is nowhere: there are no others."""
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.vis_id, self.image_token_id, self.vis_tokens = vis_id, image_token_id, vis_tokens
-        self.request, self.forced = list(request), forced
+        self.request, self.forced, self.ends = list(request), forced, ends
         # What the template writes for a picture, which is not always the token that is repeated for it.
         token = self.tokenizer.convert_ids_to_tokens(image_token_id)
         self.mark: str = getattr(processor, "image_token", None) or token or ""
@@ -161,16 +166,19 @@ class Renderer:
         """A turn's words and region places; special tokens in the words are split into plain characters."""
         # words, number, words, number … words; only an answer may ask
         pieces = (_PIECES if supervised else PLACE).split(turn.text)
+        regions = turn.regions
+        if self.ends and supervised:
+            pieces, regions = _ended(pieces, regions), (*regions, NOWHERE)
         for position, piece in enumerate(pieces):
             if piece == "ask" and position % 2:
                 if asks:
                     self._request(out, taught=not self.forced)
                 continue
             if position % 2 and self.answer_format != "vis":
-                ids = self._spelled(turn.regions[int(piece)], canvases)
+                ids = self._spelled(regions[int(piece)], canvases)
             elif position % 2:
                 ids = [self.vis_id] * self.vis_tokens
-                out.regions.append(turn.regions[int(piece)])
+                out.regions.append(regions[int(piece)])
                 out.asked.append(not supervised)
             else:
                 ids = self.words(piece)
@@ -202,6 +210,21 @@ class Renderer:
             return fast.encode(text, add_special_tokens=False).ids
         finally:
             fast.encode_special_tokens = before
+
+
+def _ended(pieces: list[str], regions: Sequence[Region]) -> list[str]:
+    """Pieces of a turn (words, number, words … words) with the number of one region more after each row of several.
+
+    A row that ends with a region that is nowhere has its end.
+    """
+    out, length = pieces[:1], 0
+    for left, number, words in zip(range(len(pieces) // 2)[::-1], pieces[1::2], pieces[2::2], strict=True):
+        length = 0 if number == "ask" else length + 1
+        out += [number, words]
+        if length > 1 and not regions[int(number)].nowhere and (words or not left):
+            out[-1:] = ["", str(len(regions)), words]
+        length = 0 if words else length
+    return out
 
 
 def show(rendered: Rendered, renderer: Renderer) -> str:

@@ -7,18 +7,19 @@ small thing). Knows what is true of a scene; nothing of tokens or models.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from perceptiongpt.core.answer import Region
 from perceptiongpt.data import phrases
 from perceptiongpt.data.objects import ObjectLibrary, Split
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.scene_cast import cast_of
 from perceptiongpt.data.scene_referents import ANYTHING, RELATIONS, Referents, Scene, may_be
-from perceptiongpt.data.scene_talk import Exchange, caption, colours, counts, where
+from perceptiongpt.data.scene_talk import Exchange, caption, colours, counts, scene_regions, shown, where
 from perceptiongpt.data.scenes import make_scene
 from perceptiongpt.data.words import is_countable, is_plural, with_article
 
@@ -34,7 +35,8 @@ _OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "be
 class QuestionStream:
     """n samples of a split, made when asked for: a picture, up to `most` questions of `kinds`, or its caption.
 
-    `meta["kinds"]` tells the kind of each question. The same library, split, seed and index give the same sample.
+    `meta["kinds"]` tells the kind of each question. `pointing`: what counts, colours, places and things in a place are
+    about is pointed at before it is told. The same library, split, seed and index give the same sample.
     """
 
     split: Split
@@ -44,6 +46,7 @@ class QuestionStream:
     most: int = 4
     kinds: tuple[str, ...] = KINDS
     captions: bool = False
+    pointing: bool = False
 
     def __len__(self) -> int:
         return self.n
@@ -54,34 +57,42 @@ class QuestionStream:
         for again in range(100):
             scene = make_scene(self.library, self.split, self.seed, i % self.n + again * _AGAIN)
             rng = np.random.default_rng([self.seed, i % self.n, again, 2])
-            offered = captioned(scene, rng) if self.captions else questions(scene, self.library, self.split, rng)
+            offered = captioned(scene, rng) if self.captions else self._questions(scene, rng)
             asked = _some(offered, self.kinds if not self.captions else ("caption",), self.most, rng)
             if asked:
                 turns = tuple(t for _, exchange in asked for t in exchange)
-                return Sample(_jpeg(scene.image), turns, scene.id, {"kinds": [kind for kind, _ in asked]})
+                meta = {"kinds": [kind for kind, _ in asked], **(shown(scene) if self.pointing else {})}
+                return Sample(_jpeg(scene.image), turns, scene.id, meta)
         raise ValueError(f"no picture of split {self.split!r} offers a question of {', '.join(self.kinds)}")
+
+    def _questions(self, scene: Scene, rng: np.random.Generator) -> dict[str, list[Exchange]]:
+        return questions(scene, self.library, self.split, rng, scene_regions(scene) if self.pointing else ())
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(self.n))
 
 
 def questions(
-    scene: Scene, library: ObjectLibrary, split: Split, rng: np.random.Generator
+    scene: Scene, library: ObjectLibrary, split: Split, rng: np.random.Generator, regions: Sequence[Region] = ()
 ) -> dict[str, list[Exchange]]:
-    """All questions that may be asked of a scene, by kind, each with the one right answer."""
+    """All questions that may be asked of a scene, by kind, each with the one right answer; with the `regions` of its
+    objects they are pointed at first, see `QuestionStream`."""
     who = Referents(scene.objects, scene.image.size)
     named = _named(scene, who)
     size = scene.image.width * scene.image.height
     small = [i for i in named if who.area[i] < SMALL * size]
     large = [i for i in named if i not in small]
     return {
-        "count": list(counts(scene, who, rng)),
-        "colour": list(colours(scene, who, large, rng)),
-        "place": [_said(f"Where in the picture {_be(named[i])} the {named[i]}?", where(who, i)) for i in named],
+        "count": list(counts(scene, who, rng, regions)),
+        "colour": list(colours(scene, who, large, rng, regions)),
+        "place": [
+            _said(f"Where in the picture {_be(named[i])} the {named[i]}?", where(who, i), regions[i : i + 1])
+            for i in named
+        ],
         "relation": list(_relations(who, named, rng)),
         "presence": list(_presence(scene, who, named, cast_of(library, split).nouns, rng)),
-        "here": [e for i in large for e in _here(who, i)],
-        "detail": [*colours(scene, who, small, rng), *(e for i in small for e in _here(who, i))],
+        "here": [e for i in large for e in _here(who, i, regions)],
+        "detail": [*colours(scene, who, small, rng, regions), *(e for i in small for e in _here(who, i, regions))],
     }
 
 
@@ -124,16 +135,17 @@ def _yes_no(noun: str, yes: bool) -> Exchange:
     return Turn("user", f"Is there {with_article(noun)}?"), Turn("assistant", phrases.answer_yes(yes))
 
 
-def _here(who: Referents, i: int) -> list[Exchange]:
+def _here(who: Referents, i: int, regions: Sequence[Region]) -> list[Exchange]:
     """What is at a place, where one thing alone is: something in the top left is on the left, too."""
     place = where(who, i)
     alone = not any(set(place.split()[3:]) <= set(where(who, k).split()) for k in range(len(who.objects)) if k != i)
-    return [_said(f"What is{place} of the picture?", who.objects[i].kind)] if alone else []
+    return [_said(f"What is{place} of the picture?", who.objects[i].kind, regions[i : i + 1])] if alone else []
 
 
-def _said(question: str, answer: str) -> Exchange:
+def _said(question: str, answer: str, shown: Sequence[Region] = ()) -> Exchange:
     words = answer.strip()
-    return Turn("user", question), Turn("assistant", f"{words[:1].upper()}{words[1:]}.")
+    told = phrases.answer_shown(len(shown), f"{words[:1].upper()}{words[1:]}.")
+    return Turn("user", question), Turn("assistant", told, tuple(shown))
 
 
 def _be(noun: str) -> str:

@@ -6,6 +6,7 @@ Knows nothing of how the picture came about; all words come from phrases.py.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,8 +66,8 @@ def _offers(scene: Scene, rng: np.random.Generator, nowhere: bool) -> dict[str, 
         "caption": caption(scene, who, regions, rng, places=False),
         "what": _shown(scene, who, shuffled[:2], rng, "what"),
         "describe": _shown(scene, who, shuffled[2:3] or shuffled[:1], rng, "describe"),
-        "count": counts(scene, who, rng),
-        "colour": colours(scene, who, shuffled, rng),
+        "count": counts(scene, who, rng, regions),
+        "colour": colours(scene, who, shuffled, rng, regions),
         "presence": _presence(scene, rng),
     }
 
@@ -76,11 +77,21 @@ def scene_regions(scene: Scene) -> list[Region]:
     return [Region(box=o.box, mask=o.mask, label=o.name) for o in scene.objects]
 
 
+def shown(scene: Scene) -> dict[str, Any]:
+    """What a sample's `meta` tells of the picture: all its objects as regions by name, and the colour of each."""
+    return {"objects": scene_regions(scene), "colours": [o.colour for o in scene.objects]}
+
+
 def _meant(scene: Scene, regions: Sequence[Region], expression: Expression, nowhere: bool) -> tuple[Region, ...]:
     """The regions of an expression; for what isn't there none, or with `nowhere` one whose mask is empty."""
     if nowhere and not expression.targets:
-        return (Region(mask=np.zeros((scene.image.height, scene.image.width), bool)),)
+        return (_nothing(scene),)
     return tuple(regions[i] for i in expression.targets)
+
+
+def _nothing(scene: Scene) -> Region:
+    """A region that is nowhere in the picture."""
+    return Region(mask=np.zeros((scene.image.height, scene.image.width), bool))
 
 
 def _find(
@@ -162,22 +173,33 @@ def point_on(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
     return float(x[best]) + 0.5, float(y[best]) + 0.5
 
 
-def counts(scene: Scene, who: Referents, rng: np.random.Generator) -> Iterator[Exchange]:
+def counts(
+    scene: Scene, who: Referents, rng: np.random.Generator, regions: Sequence[Region] = ()
+) -> Iterator[Exchange]:
+    """How many of a noun; with `regions` each is pointed at first, and then nothing, since that was the last."""
     nouns = [n for n, m in who.nouns.items() if n != ANYTHING and is_countable(n) and who.askable(*m)]
     for k in rng.permutation(len(nouns)):
         noun = nouns[int(k)]
         n = len(who.nouns[noun])
         if n <= COUNTS_UP_TO and (n > 1 or rng.random() < 0.3):
             question = phrases.ask("count", rng, nouns=plural(noun))
-            yield Turn("user", question), Turn("assistant", phrases.answer_count(n))
+            shown = tuple(regions[i] for i in who.left_to_right(who.nouns[noun])) if regions else ()
+            shown += (_nothing(scene),) * (len(shown) == 1)  # of several the renderer knows that they end
+            answer = phrases.answer_shown(len(shown), phrases.answer_count(n))
+            yield Turn("user", question), Turn("assistant", answer, shown)
 
 
-def colours(scene: Scene, who: Referents, indices: Sequence[int], rng: np.random.Generator) -> Iterator[Exchange]:
+def colours(
+    scene: Scene, who: Referents, indices: Sequence[int], rng: np.random.Generator, regions: Sequence[Region] = ()
+) -> Iterator[Exchange]:
+    """What colour a thing has; with `regions` it is pointed at first."""
     for i in indices:
         thing = scene.objects[i]
         if thing.colour and who.only(thing.kind) == i and not COLOURED & set(thing.name.split()):
             question = phrases.ask("colour", rng, phrase=f"the {thing.kind}")
-            yield Turn("user", question), Turn("assistant", f"{thing.colour.capitalize()}.")
+            shown = (regions[i],) if regions else ()
+            answer = phrases.answer_shown(len(shown), f"{thing.colour.capitalize()}.")
+            yield Turn("user", question), Turn("assistant", answer, shown)
 
 
 def _presence(scene: Scene, rng: np.random.Generator) -> Iterator[Exchange]:

@@ -30,7 +30,7 @@ from perceptiongpt.data.scene_cast import cast_of
 from perceptiongpt.data.scene_compose import SceneObject, compose
 from perceptiongpt.data.scene_expressions import MIX, MIX_ALIKE, MIX_MISSING, express
 from perceptiongpt.data.scene_referents import Expression, Scene
-from perceptiongpt.data.scene_talk import scene_regions, scene_sample
+from perceptiongpt.data.scene_talk import scene_sample, shown
 
 __all__ = ["Expression", "Scene", "SceneObject", "SceneStream", "Scenes", "make_scene", "scene_samples", "write_scenes"]
 
@@ -88,7 +88,7 @@ class SceneStream:
         if not -self.n <= i < self.n:
             raise IndexError(f"scene {i} came; there are {self.n}")
         scene, sample = _sample(self.library, self.split, self.seed, i % self.n, self.turns, self.flavour)
-        return replace(sample, meta={**sample.meta, "objects": scene_regions(scene)})
+        return replace(sample, meta={**sample.meta, **shown(scene)})
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(self.n))

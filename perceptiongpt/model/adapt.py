@@ -102,9 +102,9 @@ def host_module(host: nn.Module, name: str) -> nn.Module:
 def choose_trainable(model: Any, aim: str = "all") -> None:
     """Freeze the host; train what the aim needs of what was added.
 
-    "name": the host modules that the settings name (its projector); "words": these, the vision tower's adapter, and
-    what decodes regions from words and picture; "align": the static mapping of an asking plug-in; "ask": the rest of
-    it; "all": the plug-ins, the adapters and the named modules.
+    "name": the host modules that the settings name (its projector); "words": these, the vision tower's adapter, what
+    decodes regions from words and picture, and what tells how they look; "align": the static mapping of an asking
+    plug-in; "ask": the rest of it; "all": the plug-ins, the adapters and the named modules.
     """
     if aim == "words" and not model.settings.read_window:
         raise ValueError("the aim 'words' needs a plug-in that reads words; set settings.read_window to 12, say")
@@ -115,7 +115,7 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
             raise ValueError(
                 f"host module {name!r} has no weights of its own (a tied head is the embedding); leave it out"
             )
-    words = ("decoder.", "fusion", *named)
+    words = ("decoder.", "fusion", "encoder.look.", *named)
     for name, parameter in model.named_parameters():
         added, adapter = not name.startswith("host."), ".lora_" in name
         chosen = {

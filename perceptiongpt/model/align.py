@@ -21,6 +21,7 @@ from perceptiongpt.core.answer import Region
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.losses import cells_target
 from perceptiongpt.model.adapt import host_module
+from perceptiongpt.tasks.point import matches
 
 TEMPERATURE = 0.07
 MASK_SIDE = 64
@@ -101,6 +102,28 @@ def naming_loss(
         across = logits.unflatten(0, (-1, count))[naming.picture, :, naming.which]  # [R, I]
         finding_cost = -(naming.share * across.log_softmax(-1)).sum(-1).mean()
         return norm + naming_cost * of["named"] + finding_cost * of["named"]
+
+
+def looks_loss(
+    model: Any,
+    cells: Tensor,
+    told: Mapping[str, tuple[Sequence[Sequence[NamedMask]], Iterable[str]]],
+    share: Mapping[str, float],
+) -> Tensor:
+    """Cross-entropy of naming what region vectors carry of the picture (`RegionEncoder.look`), summed over `told`.
+
+    `cells`: the decoders' map [P, C, h, w]. Each of `told` ("named": things, "coloured") has the named masks of each
+    picture and other names to choose among; its mean is multiplied by its share.
+    """
+    total = cells.sum() * 0.0
+    for over, (named, others) in told.items():
+        naming = Naming.of(model, named, (cells.shape[-2], cells.shape[-1]), others)
+        if naming is not None:
+            with torch.autocast(cells.device.type, enabled=False):
+                seen = matches(naming.share, cells.float().flatten(2), naming.picture)  # [R, C]
+                logits = F.normalize(model.encoder.look(seen), dim=-1) @ naming.table.T / TEMPERATURE
+                total = total + share[over] * F.cross_entropy(logits, naming.which)
+    return total
 
 
 @dataclass(frozen=True, eq=False)

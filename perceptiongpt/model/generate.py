@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers.generation.logits_process import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from perceptiongpt.core.batch import Batch, Regions
 from perceptiongpt.core.slots import Words, places, since_region, write
-from perceptiongpt.model.perception import PerceptionModel, Seen
+from perceptiongpt.model.perception import PerceptionModel
+from perceptiongpt.model.pointing import Pointing
 from perceptiongpt.model.prefix import follow, shared
 from perceptiongpt.model.requests import hear, listen
+from perceptiongpt.model.seen import Seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,7 @@ def generate(
     top_p: float = 1.0,
     seed: int | None = None,
     feedback: bool = True,
+    more: float = 0.0,
 ) -> list[Spoken]:
     """Answer left-padded prompts about the pictures of `seen`; `picture[b]` is row b's picture, -1 for text alone.
 
@@ -57,7 +59,8 @@ def generate(
     where its score is highest; requests look at the last.
 
     Greedy at temperature 0, else sampled with `seed`. `feedback=False` writes an empty region instead of the decoded
-    one (an ablation). Raises ValueError for prompts padded on the right and for pictures that do not exist.
+    one (an ablation). `more`: in a model that enumerates, the score, as a logit, that a further thing needs
+    (`model.pointing`). Raises ValueError for prompts padded on the right and for pictures that do not exist.
     """
     mine = [[i] * (i >= 0) if isinstance(i, int) else list(i) for i in picture]  # each row's pictures
     _check(prompts, seen, mine)
@@ -78,7 +81,7 @@ def generate(
     looked = seen.read([i for row in mine for i in row])
     embeds = model.embed(prompts.input_ids, looked)
     slot = places(prompts.input_ids, model.vis_id)
-    embeds = write(embeds, slot, model.spell(model.encode(prompts)))
+    embeds = write(embeds, slot, model.spell(model.encode(prompts, seen)))
     position_ids, following = backbone.positions(prompts.input_ids, prompts.attention_mask, looked.grids)
     cache = backbone.cache()
     beside = model.beside(prompts, looked, embeds)
@@ -95,13 +98,10 @@ def generate(
 
     ids: list[list[int]] = [[] for _ in range(rows)]
     at: list[list[int]] = [[] for _ in range(rows)]
-    found: list[list[Regions]] = [[] for _ in range(rows)]
-    lies: list[list[int]] = [[] for _ in range(rows)]
+    pointing = Pointing(model, seen, mine, feedback, more)
     w = max(1, model.settings.read_window)
     recent, marks = embeds[:, -w:], slot[:, -w:]  # what was said last: [B, W, D] and which of it was regions
     there = prompts.attention_mask[:, -w:].bool()
-    before: list[Words | None] = [None] * rows  # the words of the region that is being said
-    waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region whose K tokens are not all said
     glances = [[] if heard.looked is None else list(heard.looked[heard.owner == b]) for b in range(rows)]
     asked = places(prompts.input_ids, model.ask_id).sum(1).tolist()
     live = list(range(rows))  # rows that still speak; the tensors of the loop hold these alone, in this order
@@ -112,9 +112,10 @@ def generate(
         logits.index_fill_(1, silent, float("-inf"))
         never = [
             (
-                bool(waiting[b]),  # a region once begun is said whole
-                not waiting[b] and (len(at[b]) >= max_regions or asks_of[b] < 0 or step + k > max_new_tokens),
-                model.asker is not None and (bool(waiting[b]) or asks_of[b] < 0 or asked[b] >= limit or last),
+                begun := bool(pointing.waiting[b]),  # a region once begun is said whole
+                not begun
+                and (len(at[b]) >= max_regions or asks_of[b] < 0 or step + k > max_new_tokens or pointing.ended[b]),
+                model.asker is not None and (begun or asks_of[b] < 0 or asked[b] >= limit or last),
                 model.locations is not None and asks_of[b] < 0,
             )
             for b in live
@@ -132,33 +133,25 @@ def generate(
         started = time.perf_counter()
         says = [(i, b) for i, b in enumerate(live) if told[i] == model.vis_id]
         vectors: dict[int, Tensor] = {}
+        none = set[int]()  # what was begun and is none is not said
         if says:
             read_from = model.fuse([layer[[i for i, _ in says]] for layer in layers])  # [n, D]
-            phrase = Words(recent, there & since_region(marks))
-            for state, (i, b) in zip(read_from, says, strict=True):
-                if not waiting[b]:
-                    before[b] = phrase.at(slice(i, i + 1))
-                waiting[b].append(state)
-                if len(waiting[b]) < k and model.filler is not None:
-                    vectors[i] = model.filler[len(waiting[b]) - 1]
-        whole_ones = [(i, b) for i, b in says if len(waiting[b]) == k]
-        if whole_ones:
-            said = torch.stack([torch.stack(waiting[b]) for _, b in whole_ones])  # [n, K, D]
-            told_of = _together(model, [one for _, b in whole_ones if (one := before[b]) is not None])
-            regions, where = _sought(model, said, seen, [mine[b] for _, b in whole_ones], told_of)
-            spoken = model.respell(regions) if feedback else torch.zeros_like(said[:, -1])
-            for n, (i, b) in enumerate(whole_ones):
-                waiting[b] = []
-                found[b].append(_row(regions, n))
-                lies[b].append(where[n])
+            phrase = Words(recent, there & since_region(marks)).at(torch.tensor([i for i, _ in says], device=device))
+            fed, whole_ones = pointing.said([b for _, b in says], read_from, phrase)
+            vectors = {i: fed[b] for i, b in says}
+            none = {i for i, b in says if pointing.ended[b]}
+            for b in whole_ones:
                 at[b].append(len(ids[b]))
-                vectors[i] = spoken[n]
+            for i in none:
+                del ids[live[i]][len(ids[live[i]]) - (k - 1) :]
+        pointing.words([b for i, b in enumerate(live) if told[i] != model.vis_id])
         clock["heads"] += time.perf_counter() - started
 
         started = time.perf_counter()
         stay = [i for i in range(len(live)) if told[i] not in ends]
         for i in stay:
-            ids[live[i]].append(told[i])
+            if i not in none:
+                ids[live[i]].append(told[i])
         if not stay or last:
             break
         embeds = model.embed_words(chosen.unsqueeze(1))  # [B, 1, D]
@@ -199,25 +192,7 @@ def generate(
                 asked[b] += 1
                 glances[b].extend([] if reply.looked is None else [reply.looked[n]])
         clock["decode"] += time.perf_counter() - started
-    return [Spoken(ids[b], at[b], _joined(found[b]), lies[b], dict(clock), glances[b]) for b in range(rows)]
-
-
-def _sought(
-    model: PerceptionModel, said: Tensor, seen: Seen, pictures: Sequence[list[int]], words: Words | None
-) -> tuple[Regions, list[int]]:
-    """Regions of states [n, K, D], each in that of its pictures where its score is highest, and which that is."""
-    rows = [n for n, row in enumerate(pictures) for _ in row]
-    flat = [i for row in pictures for i in row]
-    if len(rows) == len(pictures):
-        return model.decode(said, seen, torch.tensor(flat, device=said.device), words), flat
-    at = torch.tensor(rows, device=said.device)
-    tried = model.decode(
-        said[at], seen, torch.tensor(flat, device=said.device), None if words is None else words.at(at)
-    )
-    scores = tried.scores.tolist()
-    best = [max((k for k, row in enumerate(rows) if row == n), key=scores.__getitem__) for n in range(len(pictures))]
-    kept = (getattr(tried, f)[best] for f in ("boxes", "masks", "points", "scores"))
-    return Regions(*kept), [flat[k] for k in best]
+    return [Spoken(ids[b], at[b], pointing.regions(b), pointing.lies[b], dict(clock), glances[b]) for b in range(rows)]
 
 
 def _last(
@@ -226,16 +201,6 @@ def _last(
     """The last place's state for the head and its layers for the decoders, each [B, D]."""
     states, layers = model.states(embeds, mask, position_ids, cache)
     return states[:, -1], [layer[:, -1] for layer in layers]
-
-
-def _together(model: PerceptionModel, words: Sequence[Words]) -> Words | None:
-    """The words of several rows as one value, each window filled up to its full width; None where no words are read."""
-    size = model.settings.read_window
-    if not size:
-        return None
-    vectors, there = torch.cat([w.vectors for w in words]), torch.cat([w.there for w in words])
-    missing = size - vectors.shape[1]
-    return Words(F.pad(vectors, (0, 0, missing, 0)), F.pad(there, (missing, 0)))
 
 
 def silent_tokens(model: PerceptionModel) -> list[int]:
@@ -282,16 +247,3 @@ def _choose(logits: Tensor, warp: LogitsProcessorList | None, generator: torch.G
         return logits.argmax(-1)
     shares = warp(None, logits).softmax(-1)
     return torch.multinomial(shares, 1, generator=generator).squeeze(1)
-
-
-def _row(regions: Regions, i: int) -> Regions:
-    keep = slice(i, i + 1)
-    return Regions(regions.boxes[keep], regions.masks[keep], regions.points[keep], regions.scores[keep])
-
-
-def _joined(parts: list[Regions]) -> Regions:
-    """Regions of one answer as one value; none make empty tensors."""
-    if not parts:
-        empty = torch.zeros(0)
-        return Regions(empty.view(0, 4), empty.view(0, 1, 1), empty.view(0, 1, 1), empty)
-    return Regions(*(torch.cat([getattr(p, f) for p in parts]) for f in ("boxes", "masks", "points", "scores")))

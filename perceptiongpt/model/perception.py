@@ -10,7 +10,7 @@ B batch rows, T tokens, D width, V the host's vocabulary, N regions, K tokens a 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,39 +20,19 @@ from perceptiongpt.core.batch import ANSWER_FORMATS, Batch, Output, Regions
 from perceptiongpt.core.slots import Words, before, places, read, window, write
 from perceptiongpt.model.adapt import attach_lora
 from perceptiongpt.model.backbone import Backbone, Beside, Look
+from perceptiongpt.model.context import earlier_areas, looks, written_areas
 from perceptiongpt.model.fusion import LayerFusion
 from perceptiongpt.model.interactive import Asker
 from perceptiongpt.model.parts import attach_asker, detach_pointing, drop_regions
 from perceptiongpt.model.requests import listen
+from perceptiongpt.model.seen import Seen
 from perceptiongpt.model.settings import Settings
 from perceptiongpt.tasks.positions import fourier, grid_xy
-from perceptiongpt.tasks.region import PreparedPicture, RegionDecoder, RegionEncoder
+from perceptiongpt.tasks.region import RegionDecoder, RegionEncoder
 
 __all__ = ["PerceptionModel", "Seen", "Settings", "equip"]
 
 PLACE_BANDS = 6
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """P encoded pictures: what the language model reads and what the decoders look at. May be kept and asked again."""
-
-    tokens: tuple[Tensor, ...]  # each [I, D]
-    prepared: PreparedPicture | None  # None when there is no picture
-    cells: Tensor | None = None  # [P, D, hc, wc]
-    grids: dict[str, Tensor] = field(default_factory=dict)  # what position ids need of hosts of dynamic resolution
-    sources: Tensor | None = None  # [P, n, d]: what requests look at
-    sources_hw: tuple[int, int] = (0, 0)
-    deep: tuple[tuple[Tensor, ...], ...] = ()  # of each picture, what hosts with a deep stack add at its tokens
-
-    def read(self, rows: Sequence[int]) -> Seen:
-        """What the language model reads of the pictures at `rows`, in that order, each as often as it is named."""
-        if not rows:
-            return Seen((), None)
-        chosen = torch.as_tensor(rows, dtype=torch.long, device=self.tokens[0].device)
-        grids = {k: v[chosen] for k, v in self.grids.items()}
-        deep = tuple(self.deep[i] for i in rows) if self.deep else ()
-        return Seen(tuple(self.tokens[i] for i in rows), None, grids=grids, deep=deep)
 
 
 class PerceptionModel(nn.Module):
@@ -63,13 +43,14 @@ class PerceptionModel(nn.Module):
         width, layers = backbone.width, backbone.layer_count
         self.settings, self.backbone, self.host = settings, backbone, backbone.host
         self.vis_id = backbone.vocab_size
-        self.encoder = RegionEncoder(width, backbone.row_norm)
+        self.encoder = RegionEncoder(width, backbone.row_norm, settings.decoder_width * settings.region_features)
         self.decoder = RegionDecoder(
             width,
             2 * backbone.feature_width,
             settings.decoder_width,
             settings.decoder_depth,
             settings.read_window,
+            settings.enumerates,
         )
         # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.
         self.fusion = LayerFusion(backbone.feature_layers, [backbone.native_layer], [backbone.feature_layers // 6])
@@ -116,15 +97,17 @@ class PerceptionModel(nn.Module):
         seen = self.see(batch.pixels)
         slot = places(batch.input_ids, self.vis_id)  # [B, T]
         embeds = self.embed(batch.input_ids, seen)  # [B, T, D]
-        given = self.encode(batch)  # [N, D]
+        given = self.encode(batch, seen)  # [N, D]
         embeds = write(embeds, slot, self.spell(given))  # [N * K, D] written at <vis>
         states, embeds, said = self.hear(embeds, batch, seen, slot) if language else self.ignore(embeds, slot)
         picture, spoken = batch.picture, ~batch.asked  # [N]
-        regions = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken))
+        earlier = earlier_areas(batch, slot, self.settings.vis_tokens)[spoken] if self.settings.enumerates else None
+        regions = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken), earlier)
         again = self.decode(given.unsqueeze(1), seen, picture) if language else None
         supervised = (batch.labels[:, 1:] != -100) & language
         logits = self.head(states[:, :-1][supervised])  # [P, V + new]
-        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again)
+        map_of = None if seen.prepared is None else seen.prepared.map.cells
+        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again, map_of)
 
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The language model's states and what it was given, each [B, T, D], and the states that say regions."""
@@ -179,8 +162,8 @@ class PerceptionModel(nn.Module):
             tokens, sources, sources_hw = self.asker.look(replace(look, tokens=tokens))
         return Seen(tokens, prepared, look.cells, grids, sources, sources_hw, look.deep)
 
-    def encode(self, batch: Batch) -> Tensor:
-        """The regions of a batch as vectors [N, D]."""
+    def encode(self, batch: Batch, seen: Seen) -> Tensor:
+        """The regions of a batch as vectors [N, D], and with `region_features` of what their pictures show there."""
         if not self.settings.decodes:
             if len(batch.boxes):
                 raise ValueError(
@@ -188,7 +171,14 @@ class PerceptionModel(nn.Module):
                 )
             return batch.boxes.new_zeros(0, self.backbone.width)
         with torch.autocast(batch.boxes.device.type, enabled=False):
-            return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown)
+            there = self.looks(written_areas(batch), batch.points, seen, batch.picture)
+            return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown, there)
+
+    def looks(self, areas: Tensor, points: Tensor, seen: Seen, picture: Tensor) -> Tensor | None:
+        """What pictures show there, see `context.looks`; None where region vectors carry nothing of it."""
+        if not self.settings.region_features or seen.prepared is None:
+            return None
+        return looks(seen.prepared.map, areas, points, picture)
 
     def spell(self, vectors: Tensor) -> Tensor:
         """Region vectors [N, D] as the K embeddings written at each region's tokens: [N * K, D].
@@ -246,20 +236,28 @@ class PerceptionModel(nn.Module):
             new += [never] * (self.location_id - self.vis_id - len(new)) + [float_states @ rows.T]
         return torch.cat([self.backbone.head(states).float(), *new], dim=-1)
 
-    def decode(self, states: Tensor, seen: Seen, picture: Tensor, words: Words | None = None) -> Regions:
-        """States [N, K, D], the picture of each (long [N]) and their words -> Regions; none need no picture."""
+    def decode(
+        self,
+        states: Tensor,
+        seen: Seen,
+        picture: Tensor,
+        words: Words | None = None,
+        earlier: Tensor | None = None,
+    ) -> Regions:
+        """States [N, K, D], the picture of each (long [N]), their words, what was found before each [N, S, S] ->
+        Regions; none need no picture."""
         if seen.prepared is None:
             if len(states):
                 raise ValueError(f"{len(states)} regions were spoken of, but no picture was given; give a picture")
             empty = states.new_zeros((0,), dtype=torch.float32)
             return Regions(empty.view(0, 4), empty.view(0, 1, 1), empty.view(0, 1, 1), empty)
-        return self.decoder(states, seen.prepared, picture, words)
+        return self.decoder(states, seen.prepared, picture, words, earlier)
 
-    def respell(self, regions: Regions) -> Tensor:
-        """Decoded regions as the vectors that are fed back: [N, D]."""
+    def respell(self, regions: Regions, seen: Seen, picture: Tensor) -> Tensor:
+        """Decoded regions, each of its picture (long [N]), as the vectors that are fed back: [N, D]."""
         has = torch.tensor([[True, True, False]], device=regions.boxes.device).expand(len(regions.boxes), -1)
-        points = regions.boxes[:, :2]
-        return self.encoder(regions.boxes, regions.masks.sigmoid(), points, has)
+        masks, points = regions.masks.sigmoid(), regions.boxes[:, :2]
+        return self.encoder(regions.boxes, masks, points, has, self.looks(masks, points, seen, picture))
 
     # -- what was added ------------------------------------------------------------------------------------------
 
@@ -277,7 +275,8 @@ class PerceptionModel(nn.Module):
         if not self.settings.decodes:
             spelled = {"answer_format": self.settings.answer_format}
             ids |= spelled | ({"location_id": self.location_id} if self.locations is not None else {})
-        return {**ids, "vis_tokens": self.settings.vis_tokens, "request": request, "forced": forced}
+        how = {"vis_tokens": self.settings.vis_tokens, "ends": self.settings.enumerates}
+        return {**ids, **how, "request": request, "forced": forced}
 
 
 def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) -> PerceptionModel:

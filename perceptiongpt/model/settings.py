@@ -11,6 +11,8 @@ from perceptiongpt.core.batch import ANSWER_FORMATS
 from perceptiongpt.model.interactive import AskSettings
 from perceptiongpt.model.limits import refuse_outside
 
+# Settings that a trained plug-in may be given later, with the names of the parameters that they add.
+GROWN = {"enumerates": "decoder.mask.earlier", "region_features": "encoder.look."}
 _LIMITS = {
     "vis_tokens": (1, 64),
     "decoder_width": (16, 4096),
@@ -40,6 +42,8 @@ class Settings:
     lora_alpha: int = 16
     lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
     lora_vision_layers: int = 0  # so many of the vision tower's layers, the last that the host reads, are adapted, too
+    enumerates: bool = False  # decoders are shown those before in a row of regions; one that is nowhere ends the row
+    region_features: bool = False  # a region's vector carries what the picture shows there, too
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
     answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS
     points: bool = True  # False: a plug-in that only asks; <vis> is neither said nor read
@@ -60,6 +64,9 @@ class Settings:
             raise ValueError(f"tower is {self.tower!r}; wanted the name of a vision model, or nothing")
         if isinstance(self.ask, dict):  # as it is stored
             object.__setattr__(self, "ask", AskSettings(**self.ask))
+        for name in GROWN:
+            if not isinstance(getattr(self, name), bool) or (getattr(self, name) and not self.decodes):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted false, or true where <vis> is decoded")
         if not isinstance(self.points, bool) or not (self.points or self.ask):
             raise ValueError(f"points is {self.points!r} and ask {self.ask!r}; wanted a plug-in that does one of them")
 

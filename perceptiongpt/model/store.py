@@ -33,6 +33,7 @@ from perceptiongpt.model.backbone import HostError
 from perceptiongpt.model.folders import replace_folder
 from perceptiongpt.model.parts import attach_asker, detach_asker
 from perceptiongpt.model.perception import PerceptionModel, Settings, equip
+from perceptiongpt.model.settings import GROWN
 
 FORMAT = 1
 CONFIG, OWN, ASKING, HOST, ADAPTER, PROCESSOR = (
@@ -97,12 +98,15 @@ def save(
     return target
 
 
-def load(folder: str | Path, host: Any, processor: Any) -> PerceptionModel:
-    """The plug-in of `folder`, put on a host that is already loaded; ready to answer (eval, no gradients)."""
-    folder = Path(folder)
-    config = read_config(folder)
+def load(folder: str | Path, host: Any, processor: Any, more: Mapping[str, Any] | None = None) -> PerceptionModel:
+    """The plug-in of `folder`, put on a host that is already loaded; ready to answer (eval, no gradients).
+
+    It is given those settings of `more` that are in `settings.GROWN`, as they are born.
+    """
+    folder, config = Path(folder), read_config(folder)
+    grown = {name: True for name in GROWN if (more or {}).get(name) and not config["settings"].get(name)}
     try:
-        model = equip(host, processor, **config["settings"])
+        model = equip(host, processor, **{**config["settings"], **grown})
     except (TypeError, ValueError) as error:
         if isinstance(error, HostError):
             raise
@@ -111,7 +115,7 @@ def load(folder: str | Path, host: Any, processor: Any) -> PerceptionModel:
         ) from error
     try:
         _check_host(model, config["fingerprint"], folder)
-        _fill(_stored_parts(model, folder))
+        _fill(_stored_parts(model, folder, tuple(GROWN[name] for name in grown)))
     except StoreError:
         detach(model)  # a refused folder leaves the host as it was
         raise
@@ -120,8 +124,7 @@ def load(folder: str | Path, host: Any, processor: Any) -> PerceptionModel:
 
 def add_asking(model: PerceptionModel, folder: str | Path) -> PerceptionModel:
     """Put the interactive network of `folder` on a model that does not ask yet; nothing else of the folder is read."""
-    folder = Path(folder)
-    config = read_config(folder)
+    folder, config = Path(folder), read_config(folder)
     _check_host(model, config["fingerprint"], folder)
     settings = Settings(**config["settings"]).ask
     if settings is None:
@@ -180,10 +183,12 @@ def _settings_of(model: PerceptionModel, only: str | None) -> Settings:
     return replace(settings, points=False, lora_targets="none", trained_host_modules=modules)
 
 
-def _own(model: PerceptionModel, settings: Settings) -> list[tuple[dict[str, torch.nn.Parameter], str]]:
-    """The plug-ins' own parameters with the file of each."""
+def _own(
+    model: PerceptionModel, settings: Settings, born: tuple[str, ...] = ()
+) -> list[tuple[dict[str, torch.nn.Parameter], str]]:
+    """The plug-ins' own parameters, but those that begin with `born`, with the file of each."""
     asking = _asking(model)
-    pointing = {n: p for n, p in model.added().items() if n not in asking}
+    pointing = {n: p for n, p in model.added().items() if n not in asking and not n.startswith(born)}
     return [(p, n) for p, n, there in ((pointing, OWN, settings.points), (asking, ASKING, settings.ask)) if there]
 
 
@@ -241,10 +246,10 @@ def _check_host(model: PerceptionModel, fingerprint: dict[str, Any], folder: Pat
 
 
 def _stored_parts(
-    model: PerceptionModel, folder: Path
+    model: PerceptionModel, folder: Path, born: tuple[str, ...]
 ) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor], Path]]:
-    """Each part of the model beside the tensors that the folder holds for it, all read before any is used."""
-    wanted: list[tuple[Mapping[str, Tensor], Path]] = [(p, folder / n) for p, n in _own(model, model.settings)]
+    """Each part of the model, but what begins with `born`, beside what the folder holds for it, all read before use."""
+    wanted: list[tuple[Mapping[str, Tensor], Path]] = [(p, folder / n) for p, n in _own(model, model.settings, born)]
     left = {OWN, ASKING} - {path.name for _, path in wanted}
     for name in left:
         if (folder / name).exists():

@@ -108,13 +108,21 @@ class PreparedMap:
     hw: tuple[int, int]
     valid: Tensor | None  # bool [B, h * w]; None when every cell is picture
 
+    @property
+    def cells(self) -> Tensor:
+        """The map before any region is looked for: [B, C, h, w]."""
+        return self.keys.transpose(1, 2).unflatten(-1, self.hw)
+
 
 class MaskDecoder(nn.Module):
     """Tokens of N regions against prepared pictures -> updated tokens, mask logits, logits of place."""
 
-    def __init__(self, feature_width: int, token_width: int, width: int, depth: int = 2, bands: int = 6) -> None:
+    def __init__(
+        self, feature_width: int, token_width: int, width: int, depth: int = 2, bands: int = 6, enumerates: bool = False
+    ) -> None:
         super().__init__()
         self.bands = bands
+        self.earlier = nn.Parameter(torch.zeros(width)) if enumerates else None
         self.features = nn.Sequential(nn.LayerNorm(feature_width), nn.Linear(feature_width, width))
         self.aligned = nn.Sequential(nn.LayerNorm(token_width), nn.Linear(token_width, width))
         self.place = nn.Linear(4 * bands, width)
@@ -142,11 +150,20 @@ class MaskDecoder(nn.Module):
         return PreparedMap(keys, places, fine, hw, valid)
 
     def forward(
-        self, tokens: Tensor, prepared: PreparedMap, owner: Tensor, heat: Tensor, there: Tensor | None = None
+        self,
+        tokens: Tensor,
+        prepared: PreparedMap,
+        owner: Tensor,
+        heat: Tensor,
+        there: Tensor | None = None,
+        earlier: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """tokens [N, t, C] (the last one speaks for the mask), owner long [N], heat [N, h * w] in 0..1, `there` bool
-        [N, t] -> updated tokens, mask logits [N, 4h, 4w] and logits of where the thing is [N, h, w]."""
+        [N, t], what was found already [N, S, S] in 0..1 -> updated tokens, mask logits [N, 4h, 4w] and logits of where
+        the thing is [N, h, w]."""
         keys = prepared.keys[owner] + heat.unsqueeze(-1) * self.heat
+        if self.earlier is not None and earlier is not None:
+            keys = keys + F.adaptive_avg_pool2d(earlier, prepared.hw).flatten(1).unsqueeze(-1) * self.earlier
         valid = None if prepared.valid is None else prepared.valid[owner]
         token_place = tokens
         for block in self.blocks:

@@ -26,19 +26,24 @@ from perceptiongpt.tasks.words import WordReader
 class RegionEncoder(nn.Module):
     """Boxes, masks and points -> one vector [N, D] a region, at the norm of the host's own embedding rows.
 
-    encode(region) = encode(box) + encode(mask) + encode(point), over the parts that the region has.
+    encode(region) = encode(box) + encode(mask) + encode(point), over the parts that the region has; with `features`
+    (their width) also + look(what the picture shows there).
     """
 
-    def __init__(self, width: int, row_norm: float) -> None:
+    def __init__(self, width: int, row_norm: float, features: int = 0) -> None:
         super().__init__()
+        self.look = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width)) if features else None
         self.box, self.mask, self.point = BoxEncoder(width), MaskEncoder(width), PointEncoder(width)
         self.norm = nn.RMSNorm(width)
         self.scale = row_norm / width**0.5  # an RMS-normed vector has norm sqrt(D)
 
-    def forward(self, boxes: Tensor, masks: Tensor, points: Tensor, has: Tensor) -> Tensor:
-        """boxes [N, 4], masks [N, S, S], points [N, 2]; `has` bool [N, 3] says which of box, mask, point are there."""
+    def forward(self, boxes: Tensor, masks: Tensor, points: Tensor, has: Tensor, looks: Tensor | None = None) -> Tensor:
+        """boxes [N, 4], masks [N, S, S], points [N, 2]; `has` bool [N, 3] says which of box, mask, point are there;
+        looks [N, features]. What has nothing is a vector of zeros."""
         use = has.to(torch.float32)
         total = self.box(boxes) * use[:, :1] + self.mask(masks) * use[:, 1:2] + self.point(points) * use[:, 2:]
+        if self.look is not None and looks is not None:
+            total = total + self.look(looks) * use.amax(1, keepdim=True)
         return self.norm(total) * self.scale
 
 
@@ -58,7 +63,13 @@ class RegionDecoder(nn.Module):
     """
 
     def __init__(
-        self, width: int, feature_width: int, decoder_width: int = 192, depth: int = 2, window: int = 0
+        self,
+        width: int,
+        feature_width: int,
+        decoder_width: int = 192,
+        depth: int = 2,
+        window: int = 0,
+        enumerates: bool = False,
     ) -> None:
         super().__init__()
         self.reader = WordReader(width, window, decoder_width) if window else None
@@ -68,7 +79,7 @@ class RegionDecoder(nn.Module):
         if window:  # silent at birth, so that decoders taught by words alone are not upset when states come
             nn.init.zeros_(enter.weight)
         self.queries = nn.Parameter(torch.randn(3, decoder_width) * 0.5)  # score, box, mask
-        self.mask = MaskDecoder(feature_width, width, decoder_width, depth)
+        self.mask = MaskDecoder(feature_width, width, decoder_width, depth, enumerates=enumerates)
         self.box = BoxDecoder(decoder_width)
         self.score = ScoreDecoder(decoder_width)
 
@@ -78,8 +89,16 @@ class RegionDecoder(nn.Module):
         hw = (cells.shape[-2], cells.shape[-1])
         return PreparedPicture(self.mask.prepare(feature_map, cells, valid), keys, hw)
 
-    def forward(self, states: Tensor, prepared: PreparedPicture, owner: Tensor, words: Words | None = None) -> Regions:
-        """states [N, K, D], owner long [N] into the prepared pictures, the words before each where they are read.
+    def forward(
+        self,
+        states: Tensor,
+        prepared: PreparedPicture,
+        owner: Tensor,
+        words: Words | None = None,
+        earlier: Tensor | None = None,
+    ) -> Regions:
+        """states [N, K, D], owner long [N] into the prepared pictures, the words before each where they are read, and
+        where what was found just before lies [N, S, S] in 0..1, which a decoder that enumerates passes over.
 
         Without words a decoder that reads them has the state alone, which then points nowhere by itself.
         """
@@ -101,7 +120,7 @@ class RegionDecoder(nn.Module):
         heat = F.interpolate(heat, prepared.map.hw, mode="bilinear", align_corners=False).flatten(1)
         there = F.pad(there, (0, len(self.queries)), value=True)
         tokens = torch.cat([tokens, self.queries + begin], dim=1)
-        found = self.mask(tokens, prepared.map, owner, heat, there)
+        found = self.mask(tokens, prepared.map, owner, heat, there, earlier)
         with torch.autocast(states.device.type, enabled=False):  # geometry is float32
             tokens, masks, finer = (t.float() for t in found)
             points = points.float().unflatten(-1, prepared.cells_hw) + F.adaptive_avg_pool2d(finer, prepared.cells_hw)

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perceptiongpt.core import slots
 
@@ -85,3 +87,13 @@ def test_no_places_means_no_vectors():
     slot = slots.places(ids([1, 2]), VIS)
     assert slots.read(torch.zeros(1, 2, 4), slot).shape == (0, 4)
     assert slots.write(torch.zeros(1, 2, 4), slot, torch.zeros(0, 4)).shape == (1, 2, 4)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=1, max_size=3), st.integers(1, 3))
+def test_earlier_are_those_of_the_same_breath(rows: list[list[bool]], size: int) -> None:
+    spread = torch.tensor(rows).repeat_interleave(size, 1)
+    found = slots.earlier(spread, size)
+    where = [(b, t) for b, row in enumerate(rows) for t, there in enumerate(row) if there]
+    for n, (b, t) in enumerate(where):
+        for m, (c, u) in enumerate(where):
+            assert found[n, m] == (b == c and u < t and all(rows[b][u:t]))

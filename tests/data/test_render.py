@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perceptiongpt.core.answer import Region
-from perceptiongpt.data.render import IGNORED, Rendered, Renderer, show
+from perceptiongpt.data.render import IGNORED, NOWHERE, Rendered, Renderer, show
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.model.tiny import FAMILIES
 
@@ -69,6 +69,34 @@ def test_regions_come_in_reading_order_with_who_said_them(family: str, k: int) -
     assert rendered.ids.count(renderer.vis_id) == 4 * k
     assert rendered.ids.count(renderer.image_token_id) == PLACES
     assert sum(label == renderer.vis_id for label in rendered.labels) == 3 * k
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_where_rows_end_each_of_several_has_one_region_more_that_is_nowhere(family: str, k: int) -> None:
+    plain, renderer = made(family, k), made(family, k)
+    renderer.ends = True
+    shown = Turn("user", "what are {0}{1}?", (BOX, OTHER))
+    rows: dict[str, list[int | None]] = {
+        "a circle {0} and {1}{2}.": [0, 1, 2, None],
+        "a circle {0}{1}": [0, 1, None],
+        "{0}{1}{2} Three.": [0, 1, 2, None],
+        "{0}{1} and {2}{3}": [0, 1, None, 2, 3, None],
+        "{0} {1}{2}": [0, 1, 2, None],
+        "{0}": [0],
+        "nothing": [],
+    }
+    for text, wanted in rows.items():
+        here = tuple(Region(box=(i, 0, 9, 9)) for i in range(text.count("{")))
+        sample = Sample("p", (shown, Turn("assistant", text, here)))
+        rendered, without = renderer.training(sample, PLACES), plain.training(sample, PLACES)
+        said = rendered.regions[2:]  # what a user shows has no end
+        assert said == [NOWHERE if i is None else here[i] for i in wanted]
+        assert rendered.ids.count(renderer.vis_id) == k * (2 + len(wanted))
+        assert rendered.asked == [True] * 2 + [False] * len(wanted)
+        if None not in wanted:
+            assert rendered.ids == without.ids
+    already = Sample("p", (shown, Turn("assistant", "{0}{1} One.", (BOX, NOWHERE))))
+    assert renderer.training(already, PLACES).regions[2:] == [BOX, NOWHERE]
 
 
 @pytest.mark.parametrize("image", ["picture.png", None])

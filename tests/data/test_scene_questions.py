@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -13,6 +14,7 @@ from perceptiongpt.data.scene_questions import KINDS, QuestionStream, captioned,
 from perceptiongpt.data.scene_referents import Referents
 from perceptiongpt.data.scene_talk import where
 from perceptiongpt.data.scenes import make_scene
+from perceptiongpt.data.words import NUMBERS
 
 FALSE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
@@ -70,3 +72,27 @@ def test_captions_are_words_alone(library: ObjectLibrary) -> None:
     scene = make_scene(library, "train", 0, 0)
     (exchange,) = captioned(scene, np.random.default_rng(0))["caption"]
     assert any(o.kind.split()[-1] in exchange[1].text for o in scene.objects)
+
+
+def test_pointing_first_asks_and_answers_the_same_and_shows_what_it_is_about(library: ObjectLibrary) -> None:
+    plain, pointing = (QuestionStream("train", 0, 24, library, pointing=p) for p in (False, True))
+    shown = Counter[str]()
+    for one, other in zip(plain, pointing, strict=True):
+        assert one.image == other.image and one.meta["kinds"] == other.meta["kinds"]
+        objects = other.meta["objects"]
+        assert len(objects) == len(other.meta["colours"]) > 0
+        for kind, answer, again in zip(one.meta["kinds"], one.turns[1::2], other.turns[1::2], strict=True):
+            assert re.sub(r"\{\d\}", "", again.text).strip() == answer.text and not answer.regions
+            here = [r for r in again.regions if not r.nowhere]
+            shown[kind] += len(here)
+            assert all(any(r.box == o.box for o in objects) for r in here)
+            if kind == "count":
+                number = NUMBERS.index(answer.text.rstrip(".").lower())
+                assert len(here) == number and len(again.regions) == max(2, number)
+                assert [r.box[0] + r.box[2] for r in here] == sorted(r.box[0] + r.box[2] for r in here)
+            elif kind == "colour":
+                (thing,) = here
+                known = dict(zip([o.box for o in objects], other.meta["colours"], strict=True))
+                assert known[thing.box] == answer.text.rstrip(".").lower()
+    assert all((shown[kind] > 0) == (kind in ("count", "colour", "place", "here", "detail")) for kind in shown)
+    assert shown["count"] and shown["colour"] and shown["here"]

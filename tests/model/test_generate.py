@@ -85,21 +85,28 @@ def test_without_regions_the_answer_is_the_librarys_own(
         assert said.places == [] and len(said.regions.boxes) == 0
 
 
-@pytest.mark.parametrize(("k", "layers", "window"), [(1, "last", 0), (2, "fused", 5), (3, "last", 1), (1, "fused", 8)])
+GROWN = {"enumerates": True, "region_features": True}
+
+
+@pytest.mark.parametrize(
+    ("k", "layers", "window", "grown"),
+    [(1, "last", 0, {}), (2, "fused", 5, {}), (3, "last", 1, {}), (1, "fused", 8, {}), (1, "last", 6, GROWN)],
+)
 def test_cached_is_uncached_and_forward_on_its_own_answer_finds_its_own_regions(
     family: str,
     k: int,
     layers: str,
     window: int,
+    grown: dict[str, bool],
     equipped: Make,
     stir: Make,
     sample: Make,
     prompts: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = stir(equipped(family, vis_tokens=k, read_layers=layers, read_window=window, lora_targets="all"))
-    prompt = prompts(model, [sample()])
-    (expected,) = talkative(model, prompt, max_new_tokens=14)
+    model = stir(equipped(family, vis_tokens=k, read_layers=layers, read_window=window, lora_targets="all", **grown))
+    prompt, every = prompts(model, [sample()]), -torch.inf
+    (expected,) = talkative(model, prompt, max_new_tokens=14, more=every)
     heard: list[torch.Tensor] = []
     head = model.head
 
@@ -108,7 +115,7 @@ def test_cached_is_uncached_and_forward_on_its_own_answer_finds_its_own_regions(
         return heard[-1].clone()  # the loop forbids tokens in place
 
     monkeypatch.setattr(model, "head", listening)
-    (said,) = answer(model, prompt, max_new_tokens=14)
+    (said,) = answer(model, prompt, max_new_tokens=14, more=every)
     monkeypatch.undo()
     assert said.ids == expected.ids
     with torch.no_grad():

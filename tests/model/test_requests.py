@@ -19,8 +19,9 @@ from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.model.adapt import choose_trainable
 from perceptiongpt.model.generate import end_tokens, generate, silent_tokens
-from perceptiongpt.model.perception import PerceptionModel, Seen, equip
+from perceptiongpt.model.perception import PerceptionModel, equip
 from perceptiongpt.model.requests import listen
+from perceptiongpt.model.seen import Seen
 from perceptiongpt.model.tiny import FAMILIES, bakllava
 
 Make = Callable[..., Any]
@@ -76,7 +77,7 @@ def two_passes(model: PerceptionModel, given: Batch, seen: Seen) -> tuple[Tensor
     """The released procedure: after each request the whole input is read again, without a cache. States, requests."""
     ids, picture = given.input_ids, model.picture_of(given)
     asks, replies = places(ids, model.ask_id), places(ids, model.reply_id)
-    embeds = write(model.embed(ids, seen), places(ids, model.vis_id), model.spell(model.encode(given)))
+    embeds = write(model.embed(ids, seen), places(ids, model.vis_id), model.spell(model.encode(given, seen)))
     embeds = write(embeds, asks, model.asker.ask.expand(int(asks.sum()), -1))
     positions, _ = model.backbone.positions(ids, given.attention_mask, given.pixels)
     for _ in range(int(asks.sum(1).max()) + 1):
@@ -88,7 +89,7 @@ def two_passes(model: PerceptionModel, given: Batch, seen: Seen) -> tuple[Tensor
 
 def one_pass(model: PerceptionModel, given: Batch, seen: Seen) -> Any:
     slot = places(given.input_ids, model.vis_id)
-    embeds = write(model.embed(given.input_ids, seen), slot, model.spell(model.encode(given)))
+    embeds = write(model.embed(given.input_ids, seen), slot, model.spell(model.encode(given, seen)))
     positions, _ = model.backbone.positions(given.input_ids, given.attention_mask, given.pixels)
     return listen(model, given, embeds, positions, seen, model.picture_of(given))
 
@@ -284,7 +285,7 @@ def test_requests_that_cannot_be_answered_are_refused_in_a_sentence(picture: Mak
         with pytest.raises(ValueError, match=why):
             listen(model, wrong, torch.zeros(*wrong.input_ids.shape, 64), torch.zeros(1), seen, model.picture_of(wrong))
     with pytest.raises(ValueError, match="only asks"):
-        model.encode(replace(given, boxes=torch.zeros(1, 4)))
+        model.encode(replace(given, boxes=torch.zeros(1, 4)), seen)
 
 
 def test_a_host_that_looks_back_a_window_must_be_asked_at_equal_places(picture: Make) -> None:

@@ -1,0 +1,127 @@
+"""What the rows of a batch point at while they answer: a region is decoded once all its K states have been read.
+
+Knows states, words and regions; nothing of how the next word is chosen (generate.py).
+
+D width of the language model, K tokens a region, S side of a mask as encoders see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from perceptiongpt.core.batch import Regions
+from perceptiongpt.core.slots import Words
+from perceptiongpt.model.seen import Seen
+from perceptiongpt.tasks.mask import MASK_SIDE
+
+
+class Pointing:
+    """The regions of each row, and the one that it is saying; `pictures`: in which of `seen` each row may point.
+
+    In a model that enumerates, the second and further regions of one breath are shown those before them, and one whose
+    score lies under the logit `more` is none: it is left out, it is fed back as nowhere, and nothing follows it.
+    """
+
+    def __init__(
+        self, model: Any, seen: Seen, pictures: Sequence[Sequence[int]], feedback: bool = True, more: float = 0.0
+    ) -> None:
+        self.model, self.seen, self.pictures = model, seen, pictures
+        self.feedback, self.more = feedback, more
+        rows = len(pictures)
+        self.found: list[list[Regions]] = [[] for _ in range(rows)]
+        self.lies: list[list[int]] = [[] for _ in range(rows)]  # of each region, in which of `seen`
+        self.waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region that is not yet said whole
+        self.ended = [False] * rows  # the last of this breath was none
+        self._words: list[Words | None] = [None] * rows  # before the region that is being said
+        self._breath: list[dict[int, Tensor]] = [{} for _ in range(rows)]  # what was found in it, by picture: [S, S]
+
+    def said(self, rows: Sequence[int], states: Tensor, phrase: Words) -> tuple[dict[int, Tensor], list[int]]:
+        """Rows say `<vis>` with states [n, D]; `phrase`: the words before, of each of them.
+
+        Gives the vectors [D] that are fed back by row, and the rows whose region is whole and found.
+        """
+        k, vectors = self.model.settings.vis_tokens, dict[int, Tensor]()
+        for n, (b, state) in enumerate(zip(rows, states, strict=True)):
+            if not self.waiting[b]:
+                self._words[b] = phrase.at(slice(n, n + 1))
+            self.waiting[b].append(state)
+            if len(self.waiting[b]) < k:
+                vectors[b] = self.model.filler[len(self.waiting[b]) - 1]
+        whole = [b for b in rows if len(self.waiting[b]) == k]
+        return vectors | (self._decoded(whole) if whole else {}), [b for b in whole if not self.ended[b]]
+
+    def words(self, rows: Sequence[int]) -> None:
+        """These rows said something else: a breath is over."""
+        for b in rows:
+            self.ended[b] = False
+            self._breath[b].clear()
+
+    def regions(self, row: int) -> Regions:
+        """All that a row found, in order; none make empty tensors."""
+        if not self.found[row]:
+            empty = torch.zeros(0)
+            return Regions(empty.view(0, 4), empty.view(0, 1, 1), empty.view(0, 1, 1), empty)
+        return Regions(*(torch.cat([getattr(p, f) for p in self.found[row]]) for f in FIELDS))
+
+    def _decoded(self, rows: list[int]) -> dict[int, Tensor]:
+        """Decode what these rows have said whole, keep it, and give what is fed back."""
+        states = torch.stack([torch.stack(self.waiting[b]) for b in rows])  # [n, K, D]
+        regions, where = self._sought(rows, states, self._told(rows))
+        picture = torch.tensor(where, device=states.device)
+        spoken = self.model.respell(regions, self.seen, picture) if self.feedback else torch.zeros_like(states[:, -1])
+        vectors = {}
+        scores = regions.scores.tolist() if self.model.settings.enumerates else None
+        for n, b in enumerate(rows):
+            self.waiting[b] = []
+            if scores is not None and self._breath[b] and scores[n] < self.more:
+                self.ended[b], vectors[b] = True, torch.zeros_like(spoken[n])
+                continue
+            vectors[b] = spoken[n]
+            self.found[b].append(_at(regions, [n]))
+            self.lies[b].append(where[n])
+            if scores is not None:
+                area = F.adaptive_avg_pool2d(regions.masks[n][None].sigmoid(), MASK_SIDE)[0]
+                earlier = self._breath[b].get(where[n])
+                self._breath[b][where[n]] = area if earlier is None else (area + earlier).clamp(max=1.0)
+        return vectors
+
+    def _sought(self, rows: list[int], states: Tensor, words: Words | None) -> tuple[Regions, list[int]]:
+        """Regions of states [n, K, D], each in that of its pictures where its score is highest, and which that is."""
+        several = [n for n, b in enumerate(rows) for _ in self.pictures[b]]
+        flat = [i for b in rows for i in self.pictures[b]]
+        device = states.device
+        earlier = None
+        if self.model.settings.enumerates:
+            nothing = torch.zeros(MASK_SIDE, MASK_SIDE, device=device)
+            earlier = torch.stack([self._breath[rows[n]].get(i, nothing) for n, i in zip(several, flat, strict=True)])
+        if len(several) > len(rows):
+            at = torch.tensor(several, device=device)
+            states, words = states[at], None if words is None else words.at(at)
+        tried = self.model.decode(states, self.seen, torch.tensor(flat, device=device), words, earlier)
+        if len(several) == len(rows):
+            return tried, flat
+        scores = tried.scores.tolist()
+        best = [max((k for k, m in enumerate(several) if m == n), key=scores.__getitem__) for n in range(len(rows))]
+        return _at(tried, best), [flat[k] for k in best]
+
+    def _told(self, rows: list[int]) -> Words | None:
+        """The words before these regions as one value, each window filled up to its full width."""
+        size = self.model.settings.read_window
+        if not size:
+            return None
+        words = [w for b in rows if (w := self._words[b]) is not None]
+        vectors, there = torch.cat([w.vectors for w in words]), torch.cat([w.there for w in words])
+        missing = size - vectors.shape[1]
+        return Words(F.pad(vectors, (0, 0, missing, 0)), F.pad(there, (missing, 0)))
+
+
+FIELDS = ("boxes", "masks", "points", "scores")
+
+
+def _at(regions: Regions, rows: list[int]) -> Regions:
+    return Regions(*(getattr(regions, f)[rows] for f in FIELDS))

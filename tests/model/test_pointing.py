@@ -1,0 +1,184 @@
+"""Laws of a plug-in that enumerates and tells how regions look: what it is born with, what ends a row, what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perceptiongpt.core.batch import Regions
+from perceptiongpt.core.slots import Words
+from perceptiongpt.model.align import looks_loss, named_masks
+from perceptiongpt.model.context import earlier_areas, looks, written_areas
+from perceptiongpt.model.generate import generate
+from perceptiongpt.model.pointing import Pointing
+from perceptiongpt.model.settings import Settings
+from perceptiongpt.model.store import StoreError, load, save
+from perceptiongpt.model.tiny import FAMILIES
+from perceptiongpt.tasks.mask import PreparedMap
+
+Make = Callable[..., Any]
+NO_WORDS = Words(torch.zeros(2, 1, 64), torch.ones(2, 1, dtype=torch.bool))
+
+
+def prepared(side: int, width: int = 5, count: int = 2) -> PreparedMap:
+    keys = torch.randn(count, side * side, width, generator=torch.Generator().manual_seed(0))
+    return PreparedMap(keys, torch.zeros(side * side, width), torch.zeros(count, 1, 1, 1), (side, side), None)
+
+
+# -- what a region is told of the picture ----------------------------------------------------------------------------
+
+
+@given(st.integers(0, 3), st.integers(0, 3), st.integers(0, 1))
+def test_a_look_at_a_cell_is_that_cell_and_at_all_of_it_the_mean(x: int, y: int, picture: int) -> None:
+    made, mask = prepared(4), torch.zeros(3, 16, 16)
+    mask[0, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4] = 1
+    mask[1] = 1
+    at = torch.tensor([[0.0, 0.0], [0.0, 0.0], [(x + 0.5) / 4, (y + 0.5) / 4]])  # the third is a point alone
+    seen = looks(made, mask, at, torch.tensor([picture] * 3))
+    cell = made.keys[picture, 4 * y + x]
+    assert torch.allclose(seen, torch.stack([cell, made.keys[picture].mean(0), cell]), atol=1e-6)
+
+
+def test_areas_are_those_of_what_is_written_and_of_what_was_said_before(
+    equipped: Make, sample: Make, batch: Make
+) -> None:
+    model = equipped("aya_vision", enumerates=True)
+    given = batch(model, [sample(said=["box", "mask"], shown=["point"])])
+    areas = written_areas(given)
+    for area, shown in zip(areas, given.shown.tolist(), strict=True):
+        assert bool(area.any()) == (shown[0] or shown[1])
+    slot = given.input_ids == model.vis_id
+    assert not earlier_areas(given, slot, 1).any()  # words stand between them
+
+
+# -- what it is born with --------------------------------------------------------------------------------------------
+
+
+def test_a_trained_plug_in_is_given_more_and_says_what_it_said(
+    family: str, tmp_path: Path, equipped: Make, stir: Make, sample: Make, batch: Make
+) -> None:
+    model = stir(equipped(family, read_window=4))
+    folder = save(model, tmp_path / "model", f"tiny:{family}")
+    grown = load(folder, *FAMILIES[family](), {"enumerates": True, "lora_rank": 99})
+    assert grown.settings.enumerates and grown.settings.lora_rank == model.settings.lora_rank
+    given = batch(model, [sample(said=["box+mask", "box"], shown=["box"])])
+    with torch.no_grad():
+        one, other = model(given), grown(given)
+    assert torch.equal(one.logits, other.logits) and torch.equal(one.regions.masks, other.regions.masks)
+    again = load(save(grown, tmp_path / "grown", f"tiny:{family}"), *FAMILIES[family]())
+    assert again.settings == grown.settings
+    seeing = load(folder, *FAMILIES[family](), {"region_features": True})
+    assert seeing.encoder.look is not None and not seeing.settings.enumerates
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('"enumerates": false', '"enumerates": true'))
+    with pytest.raises(StoreError, match=r"lacks 1 tensors, first 'decoder\.mask\.earlier'"):
+        load(folder, *FAMILIES[family]())
+
+
+@pytest.mark.parametrize("name", ["enumerates", "region_features"])
+def test_settings_that_mean_nothing_are_refused(name: str) -> None:
+    for odd in ("yes", 1, None):
+        with pytest.raises(ValueError, match=f"{name} is "):
+            Settings(**{name: odd})
+    with pytest.raises(ValueError, match=f"{name} is True; wanted false, or true where <vis> is decoded"):
+        Settings(**{name: True}, answer_format="numerals")
+
+
+# -- a row of regions ------------------------------------------------------------------------------------------------
+
+
+class Scripted:
+    """A model whose regions score what is told, one after the other, and that notes what it was shown."""
+
+    def __init__(self, scores: list[float]) -> None:
+        self.settings = Settings(enumerates=True)
+        self.scores, self.shown, self.filler = iter(scores), list[torch.Tensor](), None
+
+    def decode(self, states: Any, seen: Any, picture: torch.Tensor, words: Any, earlier: torch.Tensor) -> Regions:
+        self.shown.append(earlier.clone())
+        n = len(picture)
+        masks = torch.full((n, 8, 8), -20.0)
+        for row, k in enumerate(picture.tolist()):
+            masks[row, len(self.shown) - 1, k] = 20.0
+        scores = torch.tensor([next(self.scores) for _ in range(n)])
+        return Regions(torch.rand(n, 4), masks, torch.zeros(n, 1, 1), scores)
+
+    def respell(self, regions: Regions, seen: Any, picture: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(regions.boxes), 64)
+
+
+def test_of_several_in_a_row_each_sees_those_before_and_the_first_weak_one_ends_them() -> None:
+    model = Scripted([-9.0, 3.0, 0.5, -9.0, 2.0])
+    pointing = Pointing(model, None, [[0]], more=1.0)
+    states, words = torch.zeros(1, 64), NO_WORDS.at(slice(0, 1))
+    told = [pointing.said([0], states, words) for _ in range(3)]
+    assert [whole for _, whole in told] == [[0], [0], []]  # a first one always stands; the third is weak
+    assert [bool(fed[0].any()) for fed, _ in told] == [True, True, False] and pointing.ended == [True]
+    pointing.words([0])
+    assert pointing.ended == [False]
+    for _ in range(2):
+        pointing.said([0], states, words)  # a new breath, and again its first one stands
+    assert len(pointing.regions(0).boxes) == len(pointing.lies[0]) == 4
+    covered = [round(float(s.sum()) / 64) for s in model.shown]  # 64 of 64 x 64 places for a cell of 8 x 8
+    assert covered == [0, 1, 2, 0, 1]
+
+
+def test_rows_and_pictures_have_breaths_of_their_own() -> None:
+    model = Scripted([1.0, 2.0, 3.0, 5.0, 4.0, 0.0])
+    pointing = Pointing(model, None, [[0, 1], [1]], more=-torch.inf)
+    for _ in range(2):
+        fed, whole = pointing.said([0, 1], torch.zeros(2, 64), NO_WORDS)
+        assert whole == [0, 1] and set(fed) == {0, 1}
+    assert pointing.lies == [[1, 0], [1, 1]]  # the better of two pictures each time
+    first, second = model.shown
+    assert not first.any() and [bool(s.any()) for s in second] == [False, True, True]
+
+
+def test_what_is_refused_is_not_said_and_something_else_comes_next(
+    family: str, equipped: Make, stir: Make, sample: Make, prompts: Make
+) -> None:
+    longest = {torch.inf: 0.0, -torch.inf: 0.0}
+    for k in (1, 2):
+        model = stir(equipped(family, enumerates=True, vis_tokens=k, read_window=3))
+        prompt = prompts(model, [sample(), sample(seed=1)])
+        seen = model.see(prompt.pixels)
+        for seed in range(4):
+            with torch.no_grad():
+                model.vis_row.copy_(2 * torch.randn(model.vis_row.shape, generator=torch.Generator().manual_seed(seed)))
+            for more, most in longest.items():
+                for said in generate(model, prompt, seen, [0, 1], max_new_tokens=10, more=more):
+                    runs = "".join("v" if i == model.vis_id else " " for i in said.ids).split()
+                    assert sum(map(len, runs)) == k * len(said.places) == k * len(said.regions.boxes)
+                    assert all(said.ids[p] == model.vis_id for p in said.places)
+                    longest[more] = max(most, longest[more], *(len(run) / k for run in runs), 0.0)
+    assert longest[torch.inf] == 1 < longest[-torch.inf]
+
+
+# -- learning how things look ----------------------------------------------------------------------------------------
+
+
+def test_looks_learn_names_and_without_names_cost_nothing(equipped: Make, region: Make) -> None:
+    model = equipped("aya_vision", region_features=True)
+    canvas = model.backbone.canvas((40, 30))
+    cells = torch.randn(2, 32, 4, 4, generator=torch.Generator().manual_seed(0))
+    named = [named_masks([region("mask", 0), region("box", 3)], canvas), named_masks([region("box+mask", 6)], canvas)]
+    told = {"named": (named, ()), "coloured": ([[], []], ("red", "blue"))}
+    share = {"named": 1.0, "coloured": 1.0}
+    optimiser = torch.optim.Adam(model.encoder.look.parameters(), 1e-2)
+    costs = []
+    for _ in range(30):
+        cost = looks_loss(model, cells, told, share)
+        optimiser.zero_grad()
+        cost.backward()
+        optimiser.step()
+        costs.append(float(cost.detach()))
+    assert costs[-1] < 0.5 * costs[0]
+    with torch.no_grad():
+        none, half, whole = (looks_loss(model, cells, told, {**share, "named": w}).item() for w in (0.0, 0.5, 1.0))
+    assert none == 0 < whole and half == pytest.approx(whole / 2)
