@@ -19,13 +19,13 @@ from perceptiongpt.tasks.point import matches
 
 
 def earlier_areas(batch: Batch, slot: Tensor, size: int) -> Tensor:
-    """Where the regions lie that stand before each in one breath: float32 [N, S, S] in 0..1.
+    """Where the regions lie that stand before each in one breath, and in its picture: float32 [N, S, S] in 0..1.
 
     `slot` bool [B, T] are the places of regions, `size` of each.
     """
     areas = torch.where(batch.has_mask[:, None, None], batch.masks, painted(batch.boxes, batch.masks.shape[-1]))
-    before = earlier(slot, size).to(areas)
-    return (before @ areas.flatten(1)).clamp(max=1.0).view_as(areas)
+    before = earlier(slot, size) & (batch.picture[:, None] == batch.picture)
+    return (before.to(areas) @ areas.flatten(1)).clamp(max=1.0).view_as(areas)
 
 
 def written_areas(batch: Batch) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perceptiongpt.core.batch import Regions
+from perceptiongpt.core.boxes import painted
 from perceptiongpt.core.slots import Words
 from perceptiongpt.model.align import looks_loss, named_masks
 from perceptiongpt.model.context import earlier_areas, looks, written_areas
@@ -55,6 +57,13 @@ def test_areas_are_those_of_what_is_written_and_of_what_was_said_before(
         assert bool(area.any()) == (shown[0] or shown[1])
     slot = given.input_ids == model.vis_id
     assert not earlier_areas(given, slot, 1).any()  # words stand between them
+    breath = torch.ones(1, len(areas), dtype=torch.bool)  # as if all were said at once
+    boxes = painted(given.boxes, areas.shape[-1])
+    for pictures in ([0, 0, 0], [0, 1, 0]):
+        here = replace(given, picture=torch.tensor(pictures), has_mask=torch.zeros(3, dtype=torch.bool))
+        for n, found in enumerate(earlier_areas(here, breath, 1)):
+            before = [boxes[m] for m in range(n) if pictures[m] == pictures[n]]
+            assert torch.equal(found, sum(before, torch.zeros_like(found)).clamp(max=1))
 
 
 # -- what it is born with --------------------------------------------------------------------------------------------
