@@ -108,13 +108,13 @@ def opened(plan: Plan, arm: Arm, start: dict[str, Any] | None) -> Any:
     return model
 
 
-def _separately(decoder: Any, states: Any, prepared: Any, owner: Any, words: Any = None) -> Any:
+def _separately(decoder: Any, states: Any, prepared: Any, owner: Any, words: Any = None, earlier: Any = None) -> Any:
     """Two states of a region [N, 2, D] decoded apart: the first's box, the second's mask."""
     whole = type(decoder).forward
-    first = whole(decoder, states[:, :1], prepared, owner, words)
+    first = whole(decoder, states[:, :1], prepared, owner, words, earlier)
     if states.shape[1] == 1:
         return first
-    return replace(first, masks=whole(decoder, states[:, 1:], prepared, owner, words).masks)
+    return replace(first, masks=whole(decoder, states[:, 1:], prepared, owner, words, earlier).masks)
 
 
 def run_of(plan: Plan, arm: Arm, steps: int, rate: float, out: Path) -> Any:

@@ -22,8 +22,11 @@ from perceptiongpt.questions import Asked, Question
 
 
 @torch.inference_mode()
-def told_regions(eye: Any, asked: Asked, batch: int = 16) -> dict[str, tuple[Packed, ...]]:
-    """The regions of the questions that have targets, by question id, teacher-forced; `eye` is what `load` gives."""
+def told_regions(eye: Any, asked: Asked, batch: int = 16, language: bool = True) -> dict[str, tuple[Packed, ...]]:
+    """The regions of the questions that have targets, by question id, teacher-forced; `eye` is what `load` gives.
+
+    Without `language` they are found by the words alone (`read_window`).
+    """
     if eye.renderer.answer_format != "vis":
         raise ValueError(f"a model that answers in {eye.renderer.answer_format} has no states to force; leave that out")
     picture = open_picture(asked.picture)
@@ -36,7 +39,8 @@ def told_regions(eye: Any, asked: Asked, batch: int = 16) -> dict[str, tuple[Pac
         part = questions[start : start + batch]
         rendered = [eye.renderer.training(_sample(picture, q), backbone.spelled(canvas)) for q in part]
         pixels = backbone.pixels([view] * len(part))
-        out = eye.model(assemble(rendered, [canvas] * len(part), pixels, pad_id(eye.renderer.tokenizer)))
+        given = assemble(rendered, [canvas] * len(part), pixels, pad_id(eye.renderer.tokenizer))
+        out = eye.model(given, language=language)
         regions = iter(_regions(out.regions, canvas, eye.operating))
         for q, r in zip(part, rendered, strict=True):  # of several in a row, one more is said: the end
             found[q.id] = tuple(next(regions) for _ in r.regions)[: len(q.targets)]

@@ -328,3 +328,26 @@ def test_the_cost_of_being_equipped_is_measured_on_the_same_answer(tmp_path: Pat
     assert told["same_answer"] and told["at_most"] == {"ratio": 1.01}
     assert all(told[k] > 0 for k in ("bare", "equipped", "ratio", "cpu_ratio"))
     assert "wanted <= 1.01" in capsys.readouterr().out
+
+
+def test_what_helped_trains_each_arm_once_and_writes_its_table(tmp_path: Path, capsys: Capture) -> None:
+    program = runpy.run_path(str(BENCHMARKS / "what_helped.py"), run_name="what_helped")
+    page, (begin, end) = tmp_path / "page.md", program["MARKS"]
+    page.write_text(f"before\n{begin}\nstale\n{end}\nafter\n")
+    arms = "region features with their loss; no drawings of other artists"
+    words = ["--quick", "--out", str(tmp_path / "out"), "--arms", arms, "--page", str(page)]
+    assert program["main"](words) == 0
+    files = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").glob("*.json")}
+    assert len(files) == 3 and not (tmp_path / "out/work").exists()
+    text = page.read_text()
+    assert text.startswith("before") and text.endswith("after\n") and "stale" not in text
+    assert all(f"| {arm.strip()} |" in text for arm in arms.split(";"))
+    assert program["main"]([*words, "--json", str(tmp_path / "again.json")]) == 0
+    kept = {f: f.stat().st_mtime_ns for f in files if f.name != "plan.json"}
+    assert kept.items() <= files.items()  # nothing was trained again
+    assert json.loads((tmp_path / "again.json").read_text())["arms"].keys() == {a.strip() for a in arms.split(";")}
+    capsys.readouterr()
+    assert program["main"](["--quick", "--out", str(tmp_path / "out"), "--seed", "3"]) == 2
+    assert "holds another experiment" in capsys.readouterr().err
+    assert program["main"](["--quick", "--arms", "magic"]) == 2
+    assert "there is no arm 'magic'" in capsys.readouterr().err
