@@ -230,7 +230,7 @@ def table(result: dict[str, Any]) -> str:
         lines.append(f"| {name} | {' | '.join(cells)} | {row['seconds'] / 60:.0f} |")
     told = (
         f"{first['n']} phrases of scenes:val for one thing, the decoders told the words; naming {plan['name_steps']} "
-        f"steps of 32, then {plan['steps']} of 8; one seed ({plan['seed']}): differences within an interval mean nothing."
+        f"steps of 32, then {plan['steps']} of 8; one seed ({plan['seed']}): differences within intervals mean nothing."
     )
     return "\n".join([*lines, "", told])
 
