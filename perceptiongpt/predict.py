@@ -16,6 +16,7 @@ import torch
 
 from perceptiongpt.asking import WORDS_LIMIT, Shown, checked_words, question_turn
 from perceptiongpt.core.answer import Answer, Region
+from perceptiongpt.core.batch import Batch
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.data import phrases
@@ -26,10 +27,10 @@ from perceptiongpt.data.sample import Picture, Turn
 from perceptiongpt.hosts import open_host, quiet
 from perceptiongpt.model import store
 from perceptiongpt.model.adapt import merge
-from perceptiongpt.model.generate import generate
+from perceptiongpt.model.generate import Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.seen import Seen as Encoded
-from perceptiongpt.telling import Request, kept, told
+from perceptiongpt.telling import Request, kept, left_to_right, told
 
 PACKAGED = Path(__file__).parent / "weights"
 
@@ -99,6 +100,12 @@ class Eye:
         views = [canvas.view(p) for canvas, p in zip(canvases, opened, strict=True)]
         encoded = self.model.see(backbone.pixels(views))
         return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started)
+
+    def hear(self, prompts: Batch, seen: Encoded, pictures: Sequence[Any], **how: Any) -> list[Spoken]:
+        """`generate` at the operating point; what a model that enumerates finds comes from left to right."""
+        spoken = generate(self.model, prompts, seen, pictures, more=self.operating.least_logit, **how)
+        settings = self.model.settings
+        return [left_to_right(s, settings.vis_tokens) for s in spoken] if settings.enumerates else spoken
 
     def least(self, min_score: float | None = None) -> float:
         """The score under which regions are left out: the one given, else the model's own. Raises ValueError."""
@@ -214,7 +221,7 @@ class SeenAll:
             for request, canvas in zip(requests, canvases, strict=True)
         ]
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
-        spoken = generate(model, prompts, self.encoded, self.rows, more=self.eye.operating.least_logit, **how)
+        spoken = self.eye.hear(prompts, self.encoded, self.rows, **how)
         hw = self.encoded.sources_hw
         made = [
             kept(told(self.eye, hw, said, request, canvas), said, request.label, least)

@@ -18,7 +18,7 @@ from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data.collate import assemble, pad_id
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.sample import Picture, Turn
-from perceptiongpt.model.generate import Spoken, generate
+from perceptiongpt.model.generate import Spoken
 from perceptiongpt.predict import Eye
 from perceptiongpt.telling import Request, kept, told
 
@@ -54,9 +54,7 @@ class Talk:
         seen = self.eye.model.see(held.pixels(views)) if opened or self._seen is None else self._seen
         rendered = renderer.asking([*self.turns, turn], [held.spelled(c) for c in canvases], canvases)
         prompts = assemble([rendered], [canvases], {}, pad_id(renderer.tokenizer), left=True)
-        (said,) = generate(
-            self.eye.model, prompts, seen, [range(len(canvases))], more=self.eye.operating.least_logit, **how
-        )
+        (said,) = self.eye.hear(prompts, seen, [range(len(canvases))], **how)
         answer = self._answer(said, turn, canvases, seen)
         self.turns += [turn, self._spoken(said, answer)]
         self.canvases, self._views, self._seen = canvases, views, seen

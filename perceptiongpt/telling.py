@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from perceptiongpt.core.answer import Answer, Region
+from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.boxes import cxcywh_to_xyxy, drawn_round, pairwise_iou
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data import phrases
@@ -60,6 +61,21 @@ def told(eye: Any, hw: tuple[int, int], said: Spoken, request: Request, canvas: 
     )
     looked = tuple(canvas.heat_out(look.unflatten(0, hw)) for look in said.looked)
     return Answer(text, found, canvas.size_wh, dict(said.timings), eye.name, looked)
+
+
+def left_to_right(said: Spoken, k: int) -> Spoken:
+    """The same answer with the regions of each breath, of k tokens each, in order: by picture, then by their middles.
+
+    A model that enumerates finds them in any order.
+    """
+    x, at, breath = said.regions.boxes[:, 0].tolist(), said.places, 0
+    keys = []
+    for n, place in enumerate(at):
+        breath = breath if n and place == at[n - 1] + k else n
+        keys.append((breath, said.pictures[n], x[n], n))
+    order = [key[-1] for key in sorted(keys)]
+    regions = Regions(*(getattr(said.regions, f)[order] for f in ("boxes", "masks", "points", "scores")))
+    return replace(said, regions=regions, pictures=[said.pictures[n] for n in order])
 
 
 def kept(answer: Answer, said: Spoken, phrase: str | None, least: float) -> Answer:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.operating import OperatingPoint
+from perceptiongpt.hosts import open_host
 from perceptiongpt.model import store
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.predict import Eye, load
 from perceptiongpt.talk import Talk
-from perceptiongpt.telling import kept
+from perceptiongpt.telling import kept, left_to_right
 
 BOXES = [[0.3, 0.3, 0.2, 0.2], [0.7, 0.7, 0.2, 0.2], [0.31, 0.3, 0.2, 0.2]]  # cxcywh; IoU of first and last is 0.90
 
@@ -197,3 +201,68 @@ def test_an_answer_holds_thirty_two_regions_at_most(eye: Eye, photo: Image.Image
     finally:
         eye.model.vis_row.data.copy_(row)
     assert max(map(len, loud)) == 32
+
+
+# -- the order -------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 9)), min_size=1, max_size=8),
+    st.integers(1, 3),
+)
+def test_regions_of_one_breath_come_from_left_to_right_and_breaths_stay(
+    told: list[tuple[int, int, int]], k: int
+) -> None:
+    """Of each region: how many words stand before it, its picture, where it lies."""
+    places, at = [], -1
+    for words, _, _ in told:
+        at += words + k
+        places.append(at)
+    n = len(told)
+    boxes = torch.tensor([[x / 10, 0.5, 0.1, 0.1] for _, _, x in told])
+    marks = torch.arange(n, dtype=torch.float32)
+    regions = Regions(boxes, marks.view(n, 1, 1), marks.view(n, 1, 1), marks)
+    said = Spoken([7] * 40, places, regions, [p for _, p, _ in told])
+    found = left_to_right(said, k)
+    order = [int(s) for s in found.regions.scores]
+    breath = np.cumsum([words > 0 for words, _, _ in told])
+    wanted = sorted(range(n), key=lambda i: (breath[i], told[i][1], told[i][2], i))
+    assert order == wanted and found.places == places and found.pictures == [told[i][1] for i in wanted]
+    assert torch.equal(found.regions.boxes, boxes[wanted]) and torch.equal(found.regions.masks[:, 0, 0], marks[wanted])
+
+
+def test_a_model_that_enumerates_is_asked_at_its_operating_point_and_answers_from_left_to_right(
+    tmp_path: Path,
+    equipped: Callable[..., Any],
+    stir: Callable[..., Any],
+    photo: Image.Image,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = store.save(stir(equipped("aya_vision")), tmp_path / "model", "tiny:aya_vision")
+    plain = Eye(store.load(folder, *open_host("tiny:aya_vision")))
+    grown = Eye(store.load(folder, *open_host("tiny:aya_vision"), {"enumerates": True}))
+    heard: list[Spoken] = []
+    hear = grown.hear
+
+    def listening(*given: Any, **how: Any) -> list[Spoken]:
+        heard.extend(hear(*given, **how))
+        return heard[-1:]
+
+    monkeypatch.setattr(grown, "hear", listening)
+    several = 0
+    for seed in range(8):
+        row = 2 * torch.randn(plain.model.vis_row.shape, generator=torch.Generator().manual_seed(seed))
+        for one in (plain, grown):
+            one.model.vis_row.data.copy_(row)
+        for more in (1.0, 0.0):
+            grown.operating = OperatingPoint(more=more)
+            answer = grown.segment(photo, "all circles")
+            places, x = heard[-1].places, heard[-1].regions.boxes[:, 0].tolist()
+            pairs = [(x[n - 1], x[n]) for n in range(1, len(places)) if places[n] == places[n - 1] + 1]
+            assert more == 0 or not pairs
+            assert all(left <= right for left, right in pairs)
+            several += len(pairs)
+        other = plain.segment(photo, "all circles")  # nothing was refused, and what it was given is as it is born
+        assert other.text == answer.text and sorted(other.xyxy.tolist()) == sorted(answer.xyxy.tolist())
+    assert several

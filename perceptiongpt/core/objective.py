@@ -57,9 +57,12 @@ def parts(output: Output, batch: Batch, share: Mapping[str, float] | None = None
     """
     spoken = ~batch.asked
     truth = Truth.of(batch)
+    mine = truth.where(spoken)
+    if output.maybe is not None:
+        mine = mine.where(nearest(output.regions.boxes, mine.boxes, output.maybe))
     of = dict.fromkeys([*OVER.values(), "again_boxes", "again_masks"], 1.0) | dict(share or {})
     out = {"text": text(output.logits, output.targets)}
-    out.update(regions(output.regions, truth.where(spoken)))
+    out.update(regions(output.regions, mine))
     out = {k: v * of[OVER[k]] for k, v in out.items()}
     if output.again is not None:
         again = regions(output.again, truth)
@@ -92,6 +95,21 @@ class Truth:
 
     def where(self, keep: Tensor) -> Truth:
         return Truth(*(t[keep] for t in (self.boxes, self.masks, self.has_box, self.has_mask, self.nowhere)))
+
+
+@torch.no_grad()
+def nearest(said: Tensor, true: Tensor, maybe: Tensor) -> Tensor:
+    """Which truth each said box is judged by, long [N]: the nearest of those it may be (bool [N, N]), else its own.
+
+    So that of several like things any may be said next, and not the mean of them. Boxes [N, 4] cxcywh.
+    """
+    n = len(said)
+    own = torch.arange(n, device=said.device)
+    if not n:
+        return own
+    one, other = said.float()[:, None].expand(n, n, 4).flatten(0, 1), true.float().repeat(n, 1)
+    cost = (box_l1(one, other) + box_giou(one, other)).view(n, n).masked_fill(~maybe, torch.inf)
+    return torch.where(maybe.any(1), cost.argmin(1), own)
 
 
 def regions(said: Regions, truth: Truth) -> dict[str, Tensor]:

@@ -75,16 +75,16 @@ def since_region(regions: Tensor) -> Tensor:
     return earlier.flip(-1).cumsum(-1).flip(-1) == 0
 
 
-def earlier(slot: Tensor, size: int = 1) -> Tensor:
-    """Of N regions of `size` places each at `slot` (bool [B, T]), which stand before which in one breath: bool [N, N].
+def breaths(slot: Tensor, size: int = 1) -> tuple[Tensor, Tensor]:
+    """Of N regions of `size` places each at `slot` (bool [B, T]): in which breath each is said, and as which, from 0.
 
-    "the cups <vis><vis> and a dog <vis>": row 1 holds region 0, and row 2 nothing.
+    "the cups <vis><vis> and a dog <vis>": breaths 0, 0, 1 and numbers 0, 1, 0. Both long [N].
     """
     row, at = slot.nonzero()[::size].unbind(1)
     begins = torch.ones_like(row, dtype=torch.bool)
     begins[1:] = (row[1:] != row[:-1]) | (at[1:] != at[:-1] + size)
-    breath, order = begins.cumsum(0), torch.arange(len(row), device=row.device)
-    return (breath[:, None] == breath) & (order < order[:, None])
+    order = torch.arange(len(row), device=row.device)
+    return begins.cumsum(0) - 1, order - torch.where(begins, order, 0).cummax(0).values
 
 
 def write(states: Tensor, slot: Tensor, vectors: Tensor) -> Tensor:

@@ -13,19 +13,37 @@ from torch import Tensor
 from perceptiongpt.core.batch import Batch
 from perceptiongpt.core.boxes import painted
 from perceptiongpt.core.losses import cells_target
-from perceptiongpt.core.slots import earlier
+from perceptiongpt.core.slots import breaths
 from perceptiongpt.tasks.mask import PreparedMap
 from perceptiongpt.tasks.point import matches
 
 
-def earlier_areas(batch: Batch, slot: Tensor, size: int) -> Tensor:
-    """Where the regions lie that stand before each in one breath, and in its picture: float32 [N, S, S] in 0..1.
+def enumerated(batch: Batch, slot: Tensor, size: int, order: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """What each region is shown of its breath, float32 [N, S, S] in 0..1, and which of it it may be: bool [N, N].
 
-    `slot` bool [B, T] are the places of regions, `size` of each.
+    `slot` bool [B, T] are the places of regions, `size` of each. The region number k of a breath is shown where k of
+    its regions lie, those that come first by `order` (float [N]; without it as they are said), and may be any of the
+    others. What is nowhere comes last, and lies nowhere; regions of several pictures don't meet.
     """
+    breath, number = breaths(slot, size)
+    somewhere = batch.has_box | batch.has_mask
+    together = (breath[:, None] == breath) & (batch.picture[:, None] == batch.picture) & somewhere
+    key = number.to(torch.float32) if order is None else order
+    rank = (together & (key < key[:, None])).sum(1)  # of each among those of its breath
+    number = (together & (number < number[:, None])).sum(1)
+    before = together & (rank < number[:, None])
     areas = torch.where(batch.has_mask[:, None, None], batch.masks, painted(batch.boxes, batch.masks.shape[-1]))
-    before = earlier(slot, size) & (batch.picture[:, None] == batch.picture)
-    return (before.to(areas) @ areas.flatten(1)).clamp(max=1.0).view_as(areas)
+    shown = (before.to(areas) @ areas.flatten(1)).clamp(max=1.0).view_as(areas)
+    return shown, together & ~before & somewhere[:, None]
+
+
+def shuffled(batch: Batch) -> Tensor:
+    """A number of each region, float32 [N] in 0..1, by which a breath's regions come in an order that means nothing.
+
+    It hangs on where the region lies alone, so that processes that share a batch agree.
+    """
+    x, y = batch.boxes[:, 0], batch.boxes[:, 1]
+    return (1e4 * torch.sin(12.9898 * x + 78.233 * y)).frac().abs()
 
 
 def written_areas(batch: Batch) -> Tensor:

@@ -20,7 +20,7 @@ from perceptiongpt.core.batch import ANSWER_FORMATS, Batch, Output, Regions
 from perceptiongpt.core.slots import Words, before, places, read, window, write
 from perceptiongpt.model.adapt import attach_lora
 from perceptiongpt.model.backbone import Backbone, Beside, Look
-from perceptiongpt.model.context import earlier_areas, looks, written_areas
+from perceptiongpt.model.context import enumerated, looks, shuffled, written_areas
 from perceptiongpt.model.fusion import LayerFusion
 from perceptiongpt.model.interactive import Asker
 from perceptiongpt.model.parts import attach_asker, detach_pointing, drop_regions
@@ -101,13 +101,13 @@ class PerceptionModel(nn.Module):
         embeds = write(embeds, slot, self.spell(given))  # [N * K, D] written at <vis>
         states, embeds, said = self.hear(embeds, batch, seen, slot) if language else self.ignore(embeds, slot)
         picture, spoken = batch.picture, ~batch.asked  # [N]
-        earlier = earlier_areas(batch, slot, self.settings.vis_tokens)[spoken] if self.settings.enumerates else None
+        earlier, maybe = self.enumerated(batch, slot, spoken)
         regions = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken), earlier)
         again = self.decode(given.unsqueeze(1), seen, picture) if language else None
         supervised = (batch.labels[:, 1:] != -100) & language
         logits = self.head(states[:, :-1][supervised])  # [P, V + new]
         map_of = None if seen.prepared is None else seen.prepared.map.cells
-        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again, map_of)
+        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again, map_of, maybe)
 
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The language model's states and what it was given, each [B, T, D], and the states that say regions."""
@@ -128,6 +128,13 @@ class PerceptionModel(nn.Module):
             return None
         words = window(embeds, before(slot), self.settings.read_window, slot)
         return words.at(slice(None, None, self.settings.vis_tokens)).at(which)
+
+    def enumerated(self, batch: Batch, slot: Tensor, which: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Of the regions that `which` (bool [N]) chooses `context.enumerated`; in training in any order."""
+        if not self.settings.enumerates:
+            return None, None
+        shown, maybe = enumerated(batch, slot, self.settings.vis_tokens, shuffled(batch) if self.training else None)
+        return shown[which], maybe[which][:, which]
 
     def picture_of(self, batch: Batch) -> Tensor:
         """For each batch row, which of the batch's pictures it showed last: long [B]; rows of text alone get -1."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from perceptiongpt.core.batch import Batch, Output, Regions
-from perceptiongpt.core.objective import Truth, counts, painted, parts, regions, score, text
+from perceptiongpt.core.objective import Truth, counts, nearest, painted, parts, regions, score, text
 
 NAMES = {"text", "box_l1", "box_giou", "mask_bce", "mask_dice", "cell", "score", "cycle"}
 
@@ -159,3 +159,25 @@ def test_what_is_nowhere_is_judged_by_its_score_alone_and_that_falls() -> None:
     assert given["score"].item() == pytest.approx(math.log1p(math.exp(found.scores.item())), rel=1e-4)
     assert {k for k, v in given.items() if v.item()} == {"score"}
     assert counts(fed)["scored"] == 1 and counts(fed)["regions"] == 0
+
+
+def test_a_box_is_judged_by_the_nearest_of_those_it_may_be_and_else_by_its_own() -> None:
+    true = torch.tensor([[x, 0.5, 0.1, 0.1] for x in (0.1, 0.5, 0.9)])
+    said = true[[2, 2, 0]] + 0.01
+    every, none = torch.ones(3, 3, dtype=torch.bool), torch.zeros(3, 3, dtype=torch.bool)
+    assert nearest(said, true, every).tolist() == [2, 2, 0]
+    assert nearest(said, true, none).tolist() == [0, 1, 2]
+    assert nearest(said, true, every.tril()).tolist() == [0, 1, 0]
+    assert nearest(said[:0], true[:0], none[:0, :0]).tolist() == []
+
+
+def test_where_order_means_nothing_the_loss_is_that_of_the_nearest() -> None:
+    batch, regions_said = a_batch([True] * 3, [True] * 3), said(3)
+    order = torch.tensor([2, 0, 1])
+    swapped = replace(batch, boxes=batch.boxes[order], masks=batch.masks[order])
+    given = Output(torch.zeros(0, 5), torch.zeros(0, dtype=torch.long), regions_said, None, None)
+    free = replace(given, maybe=torch.ones(3, 3, dtype=torch.bool))
+    own = replace(given, maybe=torch.eye(3) > 0)
+    loose, strict = ([parts(o, b)["box_l1"].item() for b in (batch, swapped)] for o in (free, given))
+    assert loose[0] == pytest.approx(loose[1]) and strict[0] != pytest.approx(strict[1])
+    assert {k: v.item() for k, v in parts(own, batch).items()} == {k: v.item() for k, v in parts(given, batch).items()}

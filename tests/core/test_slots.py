@@ -90,10 +90,11 @@ def test_no_places_means_no_vectors():
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=1, max_size=3), st.integers(1, 3))
-def test_earlier_are_those_of_the_same_breath(rows: list[list[bool]], size: int) -> None:
-    spread = torch.tensor(rows).repeat_interleave(size, 1)
-    found = slots.earlier(spread, size)
+def test_a_breath_is_a_row_of_regions_with_nothing_between(rows: list[list[bool]], size: int) -> None:
+    breath, number = slots.breaths(torch.tensor(rows).repeat_interleave(size, 1), size)
     where = [(b, t) for b, row in enumerate(rows) for t, there in enumerate(row) if there]
+    assert len(breath) == len(number) == len(where)
     for n, (b, t) in enumerate(where):
-        for m, (c, u) in enumerate(where):
-            assert found[n, m] == (b == c and u < t and all(rows[b][u:t]))
+        together = [m for m, (c, u) in enumerate(where) if b == c and u < t and all(rows[b][u:t])]
+        assert number[n] == len(together) and all(breath[m] == breath[n] for m in together)
+        assert n == len(together) or (breath[: n - len(together)] < breath[n]).all()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perceptiongpt.core.batch import Regions
+from perceptiongpt.core.batch import Batch, Regions
 from perceptiongpt.core.boxes import painted
 from perceptiongpt.core.slots import Words
 from perceptiongpt.model.align import looks_loss, named_masks
-from perceptiongpt.model.context import earlier_areas, looks, written_areas
+from perceptiongpt.model.context import enumerated, looks, shuffled, written_areas
 from perceptiongpt.model.generate import generate
 from perceptiongpt.model.pointing import Pointing
 from perceptiongpt.model.settings import Settings
@@ -56,14 +55,44 @@ def test_areas_are_those_of_what_is_written_and_of_what_was_said_before(
     for area, shown in zip(areas, given.shown.tolist(), strict=True):
         assert bool(area.any()) == (shown[0] or shown[1])
     slot = given.input_ids == model.vis_id
-    assert not earlier_areas(given, slot, 1).any()  # words stand between them
-    breath = torch.ones(1, len(areas), dtype=torch.bool)  # as if all were said at once
-    boxes = painted(given.boxes, areas.shape[-1])
-    for pictures in ([0, 0, 0], [0, 1, 0]):
-        here = replace(given, picture=torch.tensor(pictures), has_mask=torch.zeros(3, dtype=torch.bool))
-        for n, found in enumerate(earlier_areas(here, breath, 1)):
-            before = [boxes[m] for m in range(n) if pictures[m] == pictures[n]]
-            assert torch.equal(found, sum(before, torch.zeros_like(found)).clamp(max=1))
+    shown, maybe = enumerated(given, slot, 1)
+    assert not shown.any() and torch.equal(maybe, torch.diag(given.has_box))  # words stand between them
+
+
+@given(st.integers(0, 5), st.integers(0, 99))
+def test_of_a_breath_some_are_shown_and_the_others_may_be_said_next(nowhere: int, seed: int) -> None:
+    n, drawn = 6, torch.Generator().manual_seed(seed)
+    boxes = torch.cat([torch.rand(n, 2, generator=drawn), torch.full((n, 2), 0.1)], 1)
+    there, pictures = torch.arange(n) < n - nowhere, torch.randint(0, 2, (n,), generator=drawn)
+    masks = torch.zeros(n, 64, 64)
+    blank, none = torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.bool)
+    given = Batch(
+        input_ids=blank[None],
+        attention_mask=blank[None],
+        labels=blank[None],
+        pixels={},
+        boxes=boxes,
+        masks=masks,
+        points=boxes[:, :2],
+        has_box=there,
+        has_mask=none,
+        shown=none[:, None],
+        asked=none,
+        owner=blank,
+        pictures=blank,
+        picture=pictures,
+    )
+    areas, alike = painted(boxes, 64), pictures[:, None] == pictures
+    for order in (None, shuffled(given)):
+        shown, maybe = enumerated(given, torch.ones(1, n, dtype=torch.bool), 1, order)
+        for k in range(n):
+            others = [m for m in range(n) if alike[k, m] and there[m]]
+            before = sum(m < k for m in others)
+            left = others if order is None else sorted(others, key=lambda m: float(order[m]))
+            seen, rest = left[:before], left[before:]
+            assert torch.equal(shown[k], sum((areas[m] for m in seen), torch.zeros(64, 64)).clamp(max=1))
+            assert maybe[k].nonzero().flatten().tolist() == (sorted(rest) if there[k] else [])
+            assert order is not None or not there[k] or rest[0] == k
 
 
 # -- what it is born with --------------------------------------------------------------------------------------------
