@@ -51,6 +51,7 @@ class PerceptionModel(nn.Module):
             settings.decoder_depth,
             settings.read_window,
             settings.enumerates,
+            settings.looks_twice,
         )
         # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.
         self.fusion = LayerFusion(backbone.feature_layers, [backbone.native_layer], [backbone.feature_layers // 6])
@@ -106,8 +107,8 @@ class PerceptionModel(nn.Module):
         again = self.decode(given.unsqueeze(1), seen, picture) if language else None
         supervised = (batch.labels[:, 1:] != -100) & language
         logits = self.head(states[:, :-1][supervised])  # [P, V + new]
-        map_of = None if seen.prepared is None else seen.prepared.map.cells
-        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again, map_of, maybe)
+        looks = None if seen.prepared is None else seen.prepared.map.cells
+        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again, looks, maybe)
 
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The language model's states and what it was given, each [B, T, D], and the states that say regions."""
@@ -278,12 +279,11 @@ class PerceptionModel(nn.Module):
         asks = settings is not None and settings.arm != "static"
         request = (self.ask_id, *[self.reply_id] * settings.replies) if settings is not None and asks else ()
         ids: dict[str, Any] = {"vis_id": self.vis_id, "image_token_id": self.backbone.image_token_id}
-        forced = settings is None or settings.forced
         if not self.settings.decodes:
             spelled = {"answer_format": self.settings.answer_format}
             ids |= spelled | ({"location_id": self.location_id} if self.locations is not None else {})
-        how = {"vis_tokens": self.settings.vis_tokens, "ends": self.settings.enumerates}
-        return {**ids, **how, "request": request, "forced": forced}
+        ids |= {"vis_tokens": self.settings.vis_tokens, "ends": self.settings.enumerates}
+        return {**ids, "request": request, "forced": settings is None or settings.forced}
 
 
 def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) -> PerceptionModel:

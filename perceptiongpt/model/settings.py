@@ -12,7 +12,11 @@ from perceptiongpt.model.interactive import AskSettings
 from perceptiongpt.model.limits import refuse_outside
 
 # Settings that a trained plug-in may be given later, with the names of the parameters that they add.
-GROWN = {"enumerates": "decoder.mask.earlier", "region_features": "encoder.look."}
+GROWN = {
+    "enumerates": "decoder.mask.earlier",
+    "looks_twice": "decoder.mask.focus",
+    "region_features": "encoder.look.",
+}
 _LIMITS = {
     "vis_tokens": (1, 64),
     "decoder_width": (16, 4096),
@@ -43,6 +47,7 @@ class Settings:
     lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
     lora_vision_layers: int = 0  # so many of the vision tower's layers, the last that the host reads, are adapted, too
     enumerates: bool = False  # decoders are shown those before in a row of regions; one that is nowhere ends the row
+    looks_twice: bool = False  # where a first look points is a cue of a second, which finds box and mask
     region_features: bool = False  # a region's vector carries what the picture shows there, too
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
     answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS

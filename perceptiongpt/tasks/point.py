@@ -98,3 +98,15 @@ def best_xy(logits: Tensor, height: int, width: int) -> Tensor:
     reach = torch.tensor([1.5 / width, 1.5 / height], device=logits.device)
     near = ((grid[None] - peak[:, None]).abs() < reach).all(-1)  # [N, I]
     return logits.masked_fill(~near, float("-inf")).softmax(-1) @ grid
+
+
+@torch.no_grad()
+def around_best(logits: Tensor, hw: tuple[int, int], reach: float = 0.06) -> Tensor:
+    """A bump on another grid around the best cell of logits [N, hc, wc]: [N, h * w], 1 at its middle.
+
+    It falls off as a Gaussian with a standard deviation of `reach`, in sides of the canvas.
+    """
+    hc, wc = logits.shape[-2:]
+    best = grid_xy(hc, wc, logits.device)[logits.flatten(1).argmax(1)]  # [N, 2]
+    away = grid_xy(*hw, logits.device) - best[:, None]  # [N, h * w, 2]
+    return torch.exp(-away.square().sum(-1) / (2 * reach**2))

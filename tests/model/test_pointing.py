@@ -18,7 +18,7 @@ from perceptiongpt.model.align import looks_loss, named_masks
 from perceptiongpt.model.context import enumerated, looks, shuffled, written_areas
 from perceptiongpt.model.generate import generate
 from perceptiongpt.model.pointing import Pointing
-from perceptiongpt.model.settings import Settings
+from perceptiongpt.model.settings import GROWN, Settings
 from perceptiongpt.model.store import StoreError, load, save
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.tasks.mask import PreparedMap
@@ -103,8 +103,12 @@ def test_a_trained_plug_in_is_given_more_and_says_what_it_said(
 ) -> None:
     model = stir(equipped(family, read_window=4))
     folder = save(model, tmp_path / "model", f"tiny:{family}")
-    grown = load(folder, *FAMILIES[family](), {"enumerates": True, "lora_rank": 99})
-    assert grown.settings.enumerates and grown.settings.lora_rank == model.settings.lora_rank
+    grown = load(folder, *FAMILIES[family](), {"enumerates": True, "looks_twice": True, "lora_rank": 99})
+    assert (
+        grown.settings.enumerates
+        and grown.settings.looks_twice
+        and grown.settings.lora_rank == model.settings.lora_rank
+    )
     given = batch(model, [sample(said=["box+mask", "box"], shown=["box"])])
     with torch.no_grad():
         one, other = model(given), grown(given)
@@ -119,7 +123,7 @@ def test_a_trained_plug_in_is_given_more_and_says_what_it_said(
         load(folder, *FAMILIES[family]())
 
 
-@pytest.mark.parametrize("name", ["enumerates", "region_features"])
+@pytest.mark.parametrize("name", sorted(GROWN))
 def test_settings_that_mean_nothing_are_refused(name: str) -> None:
     for odd in ("yes", 1, None):
         with pytest.raises(ValueError, match=f"{name} is "):
