@@ -11,11 +11,11 @@ from perceptiongpt.core.batch import ANSWER_FORMATS
 from perceptiongpt.model.interactive import AskSettings
 from perceptiongpt.model.limits import refuse_outside
 
-# Settings that a trained plug-in may be given later, with the names of the parameters that they add.
-GROWN = {
-    "enumerates": "decoder.mask.earlier",
-    "looks_twice": "decoder.mask.focus",
-    "region_features": "encoder.look.",
+# Settings that a trained plug-in may be given later, with what the names of the parameters that they add begin with.
+GROWN: dict[str, tuple[str, ...]] = {
+    "enumerates": ("decoder.mask.earlier",),
+    "looks_twice": (),
+    "region_features": ("encoder.look.",),
 }
 _LIMITS = {
     "vis_tokens": (1, 64),
@@ -47,7 +47,7 @@ class Settings:
     lora_targets: str = "attention"  # "attention", "all" (attention and MLP) or "none"
     lora_vision_layers: int = 0  # so many of the vision tower's layers, the last that the host reads, are adapted, too
     enumerates: bool = False  # decoders are shown those before in a row of regions; one that is nowhere ends the row
-    looks_twice: bool = False  # where a first look points is a cue of a second, which finds box and mask
+    looks_twice: bool = False  # decoders find box and mask by a second look, near where the first one points
     region_features: bool = False  # a region's vector carries what the picture shows there, too
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
     answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS

@@ -115,7 +115,7 @@ def load(folder: str | Path, host: Any, processor: Any, more: Mapping[str, Any] 
         ) from error
     try:
         _check_host(model, config["fingerprint"], folder)
-        _fill(_stored_parts(model, folder, tuple(GROWN[name] for name in grown)))
+        _fill(_stored_parts(model, folder, sum((GROWN[name] for name in grown), ())))
     except StoreError:
         detach(model)  # a refused folder leaves the host as it was
         raise

@@ -118,19 +118,11 @@ class MaskDecoder(nn.Module):
     """Tokens of N regions against prepared pictures -> updated tokens, mask logits, logits of place."""
 
     def __init__(
-        self,
-        feature_width: int,
-        token_width: int,
-        width: int,
-        depth: int = 2,
-        bands: int = 6,
-        enumerates: bool = False,
-        looks_twice: bool = False,
+        self, feature_width: int, token_width: int, width: int, depth: int = 2, bands: int = 6, enumerates: bool = False
     ) -> None:
         super().__init__()
         self.bands = bands
         self.earlier = nn.Parameter(torch.zeros(width)) if enumerates else None
-        self.focus = nn.Parameter(torch.zeros(width)) if looks_twice else None
         self.features = nn.Sequential(nn.LayerNorm(feature_width), nn.Linear(feature_width, width))
         self.aligned = nn.Sequential(nn.LayerNorm(token_width), nn.Linear(token_width, width))
         self.place = nn.Linear(4 * bands, width)
@@ -165,16 +157,13 @@ class MaskDecoder(nn.Module):
         heat: Tensor,
         there: Tensor | None = None,
         earlier: Tensor | None = None,
-        focus: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """tokens [N, t, C] (the last one speaks for the mask), owner long [N], heat [N, h * w] in 0..1, `there` bool
-        [N, t], what was found already [N, S, S] in 0..1, where a first look pointed [N, h * w] in 0..1 -> updated
-        tokens, mask logits [N, 4h, 4w] and logits of where the thing is [N, h, w]."""
+        [N, t], what was found already [N, S, S] in 0..1 -> updated tokens, mask logits [N, 4h, 4w] and logits of where
+        the thing is [N, h, w]."""
         keys = prepared.keys[owner] + heat.unsqueeze(-1) * self.heat
         if self.earlier is not None and earlier is not None:
             keys = keys + F.adaptive_avg_pool2d(earlier, prepared.hw).flatten(1).unsqueeze(-1) * self.earlier
-        if self.focus is not None and focus is not None:
-            keys = keys + focus.unsqueeze(-1) * self.focus
         valid = None if prepared.valid is None else prepared.valid[owner]
         token_place = tokens
         for block in self.blocks:

@@ -100,13 +100,14 @@ def best_xy(logits: Tensor, height: int, width: int) -> Tensor:
     return logits.masked_fill(~near, float("-inf")).softmax(-1) @ grid
 
 
-@torch.no_grad()
-def around_best(logits: Tensor, hw: tuple[int, int], reach: float = 0.06) -> Tensor:
-    """A bump on another grid around the best cell of logits [N, hc, wc]: [N, h * w], 1 at its middle.
+def narrowed(heat: Tensor, logits: Tensor, hw: tuple[int, int], reach: float = 0.15) -> Tensor:
+    """A heat map [N, h * w], fallen off around the best cell of logits [N, hc, wc]; its greatest value is 1 again.
 
-    It falls off as a Gaussian with a standard deviation of `reach`, in sides of the canvas.
+    As a Gaussian, with a standard deviation of `reach` in sides of the canvas: of several places that are meant by the
+    same words one is left. No gradient flows to the logits.
     """
     hc, wc = logits.shape[-2:]
-    best = grid_xy(hc, wc, logits.device)[logits.flatten(1).argmax(1)]  # [N, 2]
+    best = grid_xy(hc, wc, logits.device)[logits.detach().flatten(1).argmax(1)]  # [N, 2]
     away = grid_xy(*hw, logits.device) - best[:, None]  # [N, h * w, 2]
-    return torch.exp(-away.square().sum(-1) / (2 * reach**2))
+    near = heat * torch.exp(-away.square().sum(-1) / (2 * reach**2))
+    return near / near.amax(-1, keepdim=True).clamp(min=1e-3)

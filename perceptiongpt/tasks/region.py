@@ -18,7 +18,7 @@ from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.slots import Words
 from perceptiongpt.tasks.box import BoxDecoder, BoxEncoder, extent_cxcywh
 from perceptiongpt.tasks.mask import MaskDecoder, MaskEncoder, PreparedMap
-from perceptiongpt.tasks.point import PointEncoder, StatePointer, WordPointer, around_best
+from perceptiongpt.tasks.point import PointEncoder, StatePointer, WordPointer, narrowed
 from perceptiongpt.tasks.score import ScoreDecoder
 from perceptiongpt.tasks.words import WordReader
 
@@ -73,6 +73,7 @@ class RegionDecoder(nn.Module):
         looks_twice: bool = False,
     ) -> None:
         super().__init__()
+        self.looks_twice = looks_twice
         self.reader = WordReader(width, window, decoder_width) if window else None
         self.pointer = WordPointer() if window else StatePointer(width)
         self.state = nn.Sequential(nn.LayerNorm(width), enter := nn.Linear(width, decoder_width))
@@ -80,9 +81,7 @@ class RegionDecoder(nn.Module):
         if window:  # silent at birth, so that decoders taught by words alone are not upset when states come
             nn.init.zeros_(enter.weight)
         self.queries = nn.Parameter(torch.randn(3, decoder_width) * 0.5)  # score, box, mask
-        self.mask = MaskDecoder(
-            feature_width, width, decoder_width, depth, enumerates=enumerates, looks_twice=looks_twice
-        )
+        self.mask = MaskDecoder(feature_width, width, decoder_width, depth, enumerates=enumerates)
         self.box = BoxDecoder(decoder_width)
         self.score = ScoreDecoder(decoder_width)
 
@@ -123,13 +122,13 @@ class RegionDecoder(nn.Module):
         heat = F.interpolate(heat, prepared.map.hw, mode="bilinear", align_corners=False).flatten(1)
         there = F.pad(there, (0, len(self.queries)), value=True)
         tokens = torch.cat([tokens, self.queries + begin], dim=1)
-        given = (tokens, prepared.map, owner, heat, there, earlier)
-        tokens, masks, finer = self.mask(*given)
+        given = (prepared.map, owner)
+        found, masks, finer = self.mask(tokens, *given, heat, there, earlier)
         points = points.float().unflatten(-1, prepared.cells_hw)
         points = points + F.adaptive_avg_pool2d(finer.float(), prepared.cells_hw)
-        if self.mask.focus is not None:
-            tokens, masks, _ = self.mask(*given, focus=around_best(points, prepared.map.hw))
+        if self.looks_twice:
+            found, masks, _ = self.mask(tokens, *given, narrowed(heat, points, prepared.map.hw), there, earlier)
         with torch.autocast(states.device.type, enabled=False):  # geometry is float32
-            tokens, masks = tokens.float(), masks.float()
+            tokens, masks = found.float(), masks.float()
             boxes = self.box(tokens[:, -2], extent_cxcywh(masks))
             return Regions(boxes, masks, points, self.score(tokens[:, -3]))

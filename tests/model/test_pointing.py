@@ -103,7 +103,7 @@ def test_a_trained_plug_in_is_given_more_and_says_what_it_said(
 ) -> None:
     model = stir(equipped(family, read_window=4))
     folder = save(model, tmp_path / "model", f"tiny:{family}")
-    grown = load(folder, *FAMILIES[family](), {"enumerates": True, "looks_twice": True, "lora_rank": 99})
+    grown = load(folder, *FAMILIES[family](), {"enumerates": True, "lora_rank": 99})
     assert (
         grown.settings.enumerates
         and grown.settings.looks_twice
@@ -115,8 +115,9 @@ def test_a_trained_plug_in_is_given_more_and_says_what_it_said(
     assert torch.equal(one.logits, other.logits) and torch.equal(one.regions.masks, other.regions.masks)
     again = load(save(grown, tmp_path / "grown", f"tiny:{family}"), *FAMILIES[family]())
     assert again.settings == grown.settings
-    seeing = load(folder, *FAMILIES[family](), {"region_features": True})
+    seeing = load(folder, *FAMILIES[family](), {"region_features": True, "looks_twice": True})
     assert seeing.encoder.look is not None and not seeing.settings.enumerates
+    assert seeing.decoder.looks_twice and not grown.decoder.looks_twice
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('"enumerates": false', '"enumerates": true'))
     with pytest.raises(StoreError, match=r"lacks 1 tensors, first 'decoder\.mask\.earlier'"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from perceptiongpt.tasks.point import PointEncoder, StatePointer, WordPointer, around_best, best_xy
+from perceptiongpt.tasks.point import PointEncoder, StatePointer, WordPointer, best_xy, narrowed
 
 
 def test_shapes_are_as_the_docstrings_say() -> None:
@@ -53,15 +53,19 @@ def test_a_fresh_pointer_finds_the_cell_that_is_most_like_what_it_is_given(point
 
 
 @pytest.mark.parametrize("hw", [(4, 6), (8, 12), (9, 5)])
-def test_a_bump_is_highest_at_the_best_cell_and_falls_off_on_all_sides(hw: tuple[int, int]) -> None:
+def test_narrowed_heat_keeps_its_shape_near_the_best_cell_and_little_far_from_it(hw: tuple[int, int]) -> None:
     logits = torch.zeros(2, 4, 6, requires_grad=True)
     with torch.no_grad():
         logits[0, 1, 4] = logits[1, 3, 0] = 9.0
-    bump = around_best(logits, hw).view(2, *hw)
-    assert not bump.requires_grad and bool(((bump >= 0) & (bump <= 1)).all())
+    even = torch.ones(2, hw[0] * hw[1])
+    near = narrowed(even, logits, hw)
+    assert not near.requires_grad and torch.equal(near.amax(1), torch.ones(2))
     y, x = torch.meshgrid(*((torch.arange(n) + 0.5) / n for n in hw), indexing="ij")
-    for one, (cx, cy) in zip(bump, ((4.5 / 6, 1.5 / 4), (0.5 / 6, 3.5 / 4)), strict=True):
-        order = ((x - cx) ** 2 + (y - cy) ** 2).flatten().argsort(stable=True)
-        assert bool((one.flatten()[order].diff() <= 1e-6).all())
-    if hw == (4, 6):
-        assert bump[0, 1, 4] == bump[1, 3, 0] == 1
+    for one, (cx, cy) in zip(near, ((4.5 / 6, 1.5 / 4), (0.5 / 6, 3.5 / 4)), strict=True):
+        away = ((x - cx) ** 2 + (y - cy) ** 2).sqrt().flatten()
+        assert bool((one[away.argsort(stable=True)].diff() <= 1e-6).all())
+        assert float(one[away > 0.6].max()) < 1e-3
+    two = torch.zeros_like(even)
+    two[:, 0] = two[:, -1] = 0.5  # the heat of two things in opposite corners
+    assert [bool(r[0] > r[-1]) for r in narrowed(two, logits.flip(2), hw)] == [True, False]
+    assert not narrowed(two * 0, logits, hw).any()
