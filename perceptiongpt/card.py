@@ -66,13 +66,15 @@ def protocol(run: dict[str, Any], pairs: Iterable[Judged], seed: int) -> dict[st
 
 
 def model_hash(model: Any) -> str:
-    """Of every weight, the host's included, by name: the same model anywhere gives the same."""
+    """Of every weight, the host's included, by name, and of settings without weights: the same model gives the same."""
     import torch
 
     told = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         told.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         told.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    if model.settings.looks_twice:  # the one setting that changes answers and no weight
+        told.update(b"looks_twice")
     return told.hexdigest()
 
 

@@ -265,6 +265,12 @@ def test_hashes_tell_models_and_data_apart(eye: Eye) -> None:
     first.data.view(-1)[0] += 1
     assert model_hash(eye.model) != before
     first.data.copy_(kept)
+    settings = eye.model.settings
+    try:
+        eye.model.settings = replace(settings, looks_twice=True)  # no weight, and other answers
+        assert model_hash(eye.model) != before
+    finally:
+        eye.model.settings = settings
 
 
 def test_workers_answer_as_one_process_does(model_folder: Path, eye: Eye) -> None:

@@ -123,12 +123,13 @@ class RegionDecoder(nn.Module):
         there = F.pad(there, (0, len(self.queries)), value=True)
         tokens = torch.cat([tokens, self.queries + begin], dim=1)
         given = (prepared.map, owner)
-        found, masks, finer = self.mask(tokens, *given, heat, there, earlier)
+        first, masks, finer = self.mask(tokens, *given, heat, there, earlier)
         points = points.float().unflatten(-1, prepared.cells_hw)
         points = points + F.adaptive_avg_pool2d(finer.float(), prepared.cells_hw)
+        found = first
         if self.looks_twice:
             found, masks, _ = self.mask(tokens, *given, narrowed(heat, points, prepared.map.hw), there, earlier)
         with torch.autocast(states.device.type, enabled=False):  # geometry is float32
-            tokens, masks = found.float(), masks.float()
-            boxes = self.box(tokens[:, -2], extent_cxcywh(masks))
-            return Regions(boxes, masks, points, self.score(tokens[:, -3]))
+            masks = masks.float()
+            boxes = self.box(found[:, -2].float(), extent_cxcywh(masks))
+            return Regions(boxes, masks, points, self.score(first[:, -3].float()))
