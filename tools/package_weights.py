@@ -1,31 +1,26 @@
 """Put a trained plug-in into the package: the same tensors in bfloat16, found again beside the default host.
 
-python tools/package_weights.py runs/third_light/model perceptiongpt/weights --give looks_twice
+python tools/package_weights.py runs/first_light/model perceptiongpt/weights
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from perceptiongpt.hosts import open_host
 from perceptiongpt.model import store
-from perceptiongpt.model.settings import GROWN
 
 LIMIT_MEGABYTES = 40
 
 
-def package(source: Path, target: Path, host_name: str = "default", give: Sequence[str] = ()) -> int:
-    """Write `source` to `target` in bfloat16, with those settings of `GROWN` that are to be given to it.
-
-    Returns its size in bytes. Raises ValueError beyond the limit.
-    """
+def package(source: Path, target: Path, host_name: str = "default") -> int:
+    """Write `source` to `target` in bfloat16; returns its size in bytes. Raises ValueError beyond the limit."""
     host, processor = open_host(host_name, "bfloat16", "cpu")
-    model = store.load(source, host, processor, dict.fromkeys(give, True))
+    model = store.load(source, host, processor)
     store.save(model, target, host_name, torch.bfloat16)
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     if size > LIMIT_MEGABYTES * 1_000_000:
@@ -38,9 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("--give", nargs="+", default=[], choices=GROWN, help="settings that it was trained without")
     told = parser.parse_args(argv)
-    print(f"{told.target}: {package(told.source, told.target, give=told.give) / 1e6:.1f} MB")
+    print(f"{told.target}: {package(told.source, told.target) / 1e6:.1f} MB")
     return 0
 
 

@@ -100,7 +100,7 @@ def best_xy(logits: Tensor, height: int, width: int) -> Tensor:
     return logits.masked_fill(~near, float("-inf")).softmax(-1) @ grid
 
 
-def narrowed(heat: Tensor, logits: Tensor, hw: tuple[int, int], reach: float = 0.15) -> Tensor:
+def narrowed(heat: Tensor, logits: Tensor, hw: tuple[int, int], reach: float = 0.2) -> Tensor:
     """A heat map [N, h * w], fallen off around the best cell of logits [N, hc, wc]; its greatest value is 1 again.
 
     As a Gaussian, with a standard deviation of `reach` in sides of the canvas: of several places that are meant by the
