@@ -83,7 +83,7 @@ def questions(
     small = [i for i in named if who.area[i] < SMALL * size]
     large = [i for i in named if i not in small]
     return {
-        "count": list(counts(scene, who, rng, regions)),
+        "count": list(counts(scene, who, rng, regions, nowhere=True)),
         "colour": list(colours(scene, who, large, rng, regions)),
         "place": [
             _said(f"Where in the picture {_be(named[i])} the {named[i]}?", where(who, i), regions[i : i + 1])

@@ -66,7 +66,7 @@ def _offers(scene: Scene, rng: np.random.Generator, nowhere: bool) -> dict[str, 
         "caption": caption(scene, who, regions, rng, places=False),
         "what": _shown(scene, who, shuffled[:2], rng, "what"),
         "describe": _shown(scene, who, shuffled[2:3] or shuffled[:1], rng, "describe"),
-        "count": counts(scene, who, rng, regions),
+        "count": counts(scene, who, rng, regions, nowhere),
         "colour": colours(scene, who, shuffled, rng, regions),
         "presence": _presence(scene, rng),
     }
@@ -174,9 +174,12 @@ def point_on(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def counts(
-    scene: Scene, who: Referents, rng: np.random.Generator, regions: Sequence[Region] = ()
+    scene: Scene, who: Referents, rng: np.random.Generator, regions: Sequence[Region] = (), nowhere: bool = False
 ) -> Iterator[Exchange]:
-    """How many of a noun; with `regions` each is pointed at first, and then nothing, since that was the last."""
+    """How many of a noun; with `regions` several are pointed at first, and with `nowhere` one is, too.
+
+    After that one a region is said that is nowhere: there is no second. Of several a renderer knows that they end.
+    """
     nouns = [n for n, m in who.nouns.items() if n != ANYTHING and is_countable(n) and who.askable(*m)]
     for k in rng.permutation(len(nouns)):
         noun = nouns[int(k)]
@@ -184,7 +187,8 @@ def counts(
         if n <= COUNTS_UP_TO and (n > 1 or rng.random() < 0.3):
             question = phrases.ask("count", rng, nouns=plural(noun))
             shown = tuple(regions[i] for i in who.left_to_right(who.nouns[noun])) if regions else ()
-            shown += (_nothing(scene),) * (len(shown) == 1)  # of several the renderer knows that they end
+            if len(shown) == 1:
+                shown = (*shown, _nothing(scene)) if nowhere else ()
             answer = phrases.answer_shown(len(shown), phrases.answer_count(n))
             yield Turn("user", question), Turn("assistant", answer, shown)
 
