@@ -144,7 +144,7 @@ def generate(
                 at[b].append(len(ids[b]))
             for i in none:
                 del ids[live[i]][len(ids[live[i]]) - (k - 1) :]
-        pointing.words([b for i, b in enumerate(live) if told[i] != model.vis_id])
+        pointing.over([b for i, b in enumerate(live) if told[i] != model.vis_id])
         clock["heads"] += time.perf_counter() - started
 
         started = time.perf_counter()

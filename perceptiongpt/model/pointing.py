@@ -55,7 +55,7 @@ class Pointing:
         whole = [b for b in rows if len(self.waiting[b]) == k]
         return vectors | (self._decoded(whole) if whole else {}), [b for b in whole if not self.ended[b]]
 
-    def words(self, rows: Sequence[int]) -> None:
+    def over(self, rows: Sequence[int]) -> None:
         """These rows said something else: a breath is over."""
         for b in rows:
             self.ended[b] = False

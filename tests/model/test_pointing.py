@@ -159,7 +159,7 @@ def test_of_several_in_a_row_each_sees_those_before_and_the_first_weak_one_ends_
     told = [pointing.said([0], states, words) for _ in range(3)]
     assert [whole for _, whole in told] == [[0], [0], []]  # a first one always stands; the third is weak
     assert [bool(fed[0].any()) for fed, _ in told] == [True, True, False] and pointing.ended == [True]
-    pointing.words([0])
+    pointing.over([0])
     assert pointing.ended == [False]
     for _ in range(2):
         pointing.said([0], states, words)  # a new breath, and again its first one stands
