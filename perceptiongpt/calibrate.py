@@ -40,6 +40,7 @@ def calibrate(rows: Sequence[Measure], t_acc: float, enumerates: bool = False) -
     agree = _agree(rows)
     rows = [_redrawn(r, agree) for r in rows]
     more = _more(rows) if enumerates else None
+    rows = rows if more is None else [_ended(r, more) for r in rows]
     raw, right = certainty(rows)
     some = [bool(r.question.targets) for r in rows]
     if not any(some):
@@ -51,7 +52,6 @@ def calibrate(rows: Sequence[Measure], t_acc: float, enumerates: bool = False) -
     point = OperatingPoint(temperature=temperature, bias=bias, agree=agree)
     if more is not None:
         point = replace(point, more=round(_again([more], point)[0], 4))
-        rows = [_ended(r, more) for r in rows]
     if least > HALF:
         point = replace(point, min_score=math.floor(1e4 * _again([least - HALF], point)[0]) / 1e4)
     found = [score >= 0 and _again([score], point)[0] >= point.min_score for score in best]

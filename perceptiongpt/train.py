@@ -85,9 +85,11 @@ def train(
     """
     out, engine = Path(run.out), _engine(model)
     say = say if engine.is_main_process else _silent
+    if run.weights.look and not model.settings.region_features:
+        raise TrainError("weights.look teaches what region_features carry: set settings.region_features=true or look=0")
+    _fitting(run, engine, bool(questions))
     with engine.main_process_first():
         start = _begun(run, out, say, resume) if engine.is_main_process else standing(out / "checkpoint")
-    _fitting(run, engine, bool(questions))
     if run.threads:
         torch.set_num_threads(run.threads)
     for seeded in (random.seed, np.random.seed, torch.manual_seed):
@@ -291,9 +293,7 @@ def _save(model: PerceptionModel, folder: Path, run: Run, engine: Accelerator) -
 
 def _number(norm: Any) -> float:
     """A gradient's norm as a number, whatever an engine gives."""
-    if norm is None:
-        return 0.0
-    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+    return 0.0 if norm is None else float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
 
 def _silent(_: str) -> None:

@@ -65,7 +65,7 @@ def test_neither_likelihood_nor_calibration_gets_worse_on_the_fitted(temp: float
     loss = [-log_expit(np.where(right, 1, -1) * (x * z + y)).mean() for x, y in ((1, 0), (a, b))]
     assert loss[1] <= loss[0] + 1e-9
     before, after = (calibration(s.tolist(), right.tolist())["ece"] for s in (score, expit(a * z + b)))
-    assert after <= max(before, 0.03)  # of 2,000 that are calibrated already the bins alone are some 0.015 off
+    assert after <= max(before, 0.05)  # of 2,000 that are calibrated already the bins alone are up to 0.043 off
 
 
 @pytest.mark.parametrize(("scores", "right"), [([], []), ([0.2, 0.9], [True, True]), ([0.2, 0.9], [False, False])])
@@ -146,6 +146,16 @@ def test_a_group_that_is_enumerated_ends_where_it_is_best(weak: tuple[float, ...
     wanted = OperatingPoint(temperature=point.temperature, bias=point.bias).scores(torch.logit(torch.tensor([more])))
     assert point.more == pytest.approx(wanted.item(), abs=1e-4)
     assert calibrate(given, 0.5)[0].more == OperatingPoint().more
+
+
+def test_what_an_enumeration_leaves_out_finds_nothing() -> None:
+    """Of a group nothing is found by what comes after its end, however sure that is."""
+    both = (Packed(THING), Packed(ASIDE))
+    said = [Packed(THING, score=0.3), Packed((0, 0, 5, 5), score=0.1), Packed((0, 0, 6, 6), score=0.95)]
+    group = Judged(Question("q-0", "the xs", "group", both, (80, 60)), Said("", tuple(said)))
+    given = [*measured([group]), *rows([0.9, 0.8, 0.7], [True, True, False], [True] * 3)]
+    least = [calibrate(given, 1.0, enumerates=e)[0].min_score for e in (True, False)]
+    assert 0 < least[0] < least[1]
 
 
 # -- the command -----------------------------------------------------------------------------------------------------

@@ -217,6 +217,12 @@ def test_looks_are_learnt_where_they_are_wanted_and_colours_where_they_are_told(
     assert not torch.equal(before, model.encoder.look[1].weight)
 
 
+def test_looks_cannot_be_taught_to_a_plug_in_that_carries_none(tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match=r"set settings\.region_features=true"):
+        train(a_run(tmp_path / "run", weights=Weights(look=0.3)), fresh(), drawn(), silent)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_batch_of_questions_in_words_alone_teaches_a_model_that_points(tmp_path: Path) -> None:
     turns = (Turn("user", "what is green?"), Turn("assistant", "the square"))
     asked = [replace(sample, turns=turns) for sample in shapes(4, seed=0)]

@@ -107,8 +107,8 @@ class PerceptionModel(nn.Module):
         again = self.decode(given.unsqueeze(1), seen, picture) if language else None
         supervised = (batch.labels[:, 1:] != -100) & language
         logits = self.head(states[:, :-1][supervised])  # [P, V + new]
-        looks = None if seen.prepared is None else seen.prepared.map.cells
-        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again, looks, maybe)
+        shown = None if seen.prepared is None else seen.prepared.map.cells
+        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again, shown, maybe)
 
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The language model's states and what it was given, each [B, T, D], and the states that say regions."""
