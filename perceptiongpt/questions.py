@@ -18,6 +18,7 @@ from perceptiongpt.data import flickr, worded
 from perceptiongpt.data.dialogues import visible
 from perceptiongpt.data.files import reading
 from perceptiongpt.data.objects import ObjectLibrary
+from perceptiongpt.data.photographed import PHOTOGRAPHS
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.question import Asked, Question
 from perceptiongpt.data.record import Record
@@ -30,7 +31,6 @@ from perceptiongpt.sources import FORMATS, named_records, parted
 __all__ = ["Asked", "Question", "questions_of"]
 DEFAULT_SEED = 1
 LARGEST_GROUP = 8
-PHOTOGRAPHS = Path(__file__).parent / "data" / "photographs"  # whole, of what the object library holds out of training
 ABSENT = 1  # classes asked of each photograph that it does not hold
 _SKIP = 10_000_000  # as data.scenes does: a picture of which nothing may be asked is made again from another index
 

@@ -51,7 +51,7 @@ FORMATS = {
 def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) -> Source | Stream:
     """The source called `name`: "shapes"; "scenes:SPLIT", "missing:SPLIT" and "alike:SPLIT", the flavours of
     `SceneStream`; "questions:SPLIT" and "captions:SPLIT", words alone about scenes; "pointed:SPLIT", those
-    questions answered by pointing first; "vqa:FORMAT:FILE[:PART]"
+    questions answered by pointing first; "photos:train", the photographs that ship; "vqa:FORMAT:FILE[:PART]"
     (data.vqa); "FORMAT:PATH[:SPLIT]", or a path whose format can be told; "stream:NAME" reads those one after the other
     and holds few, and so are addresses read.
 
@@ -82,6 +82,12 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
         n = _count(count, SCENES, name)
         how = {"captions": kind == "captions", "pointing": kind == "pointed"}
         return QuestionStream(split, seed, n, library, **how)  # type: ignore[arg-type]
+    if kind == "photos":
+        from perceptiongpt.data.photographed import PHOTOGRAPHS, Photographs
+
+        if rest != "train":
+            raise ValueError(f"{name!r} is not to be trained on: the other photographs are asked; write photos:train")
+        return Photographs(PHOTOGRAPHS / "train.jsonl", seed)
     if kind == "vqa":
         from perceptiongpt.data.vqa import read_vqa
 
@@ -245,8 +251,8 @@ def recognised(path: Path | str) -> str:
 
 
 _WAYS = (
-    "give shapes, scenes:SPLIT (or missing:, alike:), questions:SPLIT (or pointed:), captions:SPLIT, vqa:FORMAT:FILE, "
-    f"a path or FORMAT:PATH[:SPLIT] with a format of {', '.join(FORMATS)}"
+    "give shapes, scenes:SPLIT (or missing:, alike:), questions:SPLIT (or pointed:), captions:SPLIT, photos:train, "
+    f"vqa:FORMAT:FILE, a path or FORMAT:PATH[:SPLIT] with a format of {', '.join(FORMATS)}"
 )
 
 
