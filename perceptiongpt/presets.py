@@ -108,6 +108,33 @@ def third_light() -> Run:
     )
 
 
+def fourth_light() -> Run:
+    """`third_light` taught on to enumerate, to look twice and to tell what a region shows, from other artists' drawings
+    and whole photographs, too.
+
+    FIGURES; docs/model_card.md tells how the packaged weights went through it.
+    """
+    return replace(
+        third_light(),
+        name="fourth_light",
+        start="runs/third_light",
+        out="runs/fourth_light",
+        data=(
+            ("scenes:train", 0.28),
+            ("alike:train", 0.30),
+            ("missing:train", 0.16),
+            ("pointed:train", 0.20),
+            ("photos:train", 0.06),
+        ),
+        stages=(
+            Stage(aim="words", steps=1700, batch=8, warmup=60, rates=Rates(heads=7e-4, host=1.5e-4, vision=3e-4)),
+            Stage(steps=420, batch=4, warmup=30, rates=Rates(heads=3e-4, adapter=8e-4, host=0.0, vision=0.0)),
+        ),
+        settings={"enumerates": True, "looks_twice": True, "region_features": True},
+        weights=Weights(name=0.2, look=0.3, cycle=0.1, score=1.0),
+    )
+
+
 # A narrow static path: where all is told in advance, there is nothing left to ask for.
 ASK = {"network": "rvii", "reads": "grid", "static_tokens": 4, "replies": 5, "width": 256, "depth": 3}
 
@@ -142,6 +169,7 @@ PRESETS: dict[str, Callable[[], Run]] = {
     "first_light": first_light,
     "second_light": second_light,
     "third_light": third_light,
+    "fourth_light": fourth_light,
     "lmeye_align": lmeye_align,
     "lmeye_instruct": lmeye_instruct,
 }

@@ -52,6 +52,7 @@ class PerceptionModel(nn.Module):
             settings.read_window,
             settings.enumerates,
             settings.looks_twice,
+            settings.weighs_match,
         )
         # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.
         self.fusion = LayerFusion(backbone.feature_layers, [backbone.native_layer], [backbone.feature_layers // 6])

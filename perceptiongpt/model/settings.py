@@ -16,6 +16,7 @@ GROWN: dict[str, tuple[str, ...]] = {
     "enumerates": ("decoder.mask.earlier",),
     "looks_twice": (),
     "region_features": ("encoder.look.",),
+    "weighs_match": ("decoder.score.match.",),
 }
 _LIMITS = {
     "vis_tokens": (1, 64),
@@ -49,6 +50,7 @@ class Settings:
     enumerates: bool = False  # decoders are shown those before in a row of regions; one that is nowhere ends the row
     looks_twice: bool = False  # decoders find box and mask by a second look, near where the first one points
     region_features: bool = False  # a region's vector carries what the picture shows there, too
+    weighs_match: bool = False  # a region's score is told how well the words match the picture, there and at best
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
     answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS
     points: bool = True  # False: a plug-in that only asks; <vis> is neither said nor read

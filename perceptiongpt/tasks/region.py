@@ -19,7 +19,7 @@ from perceptiongpt.core.slots import Words
 from perceptiongpt.tasks.box import BoxDecoder, BoxEncoder, extent_cxcywh
 from perceptiongpt.tasks.mask import MaskDecoder, MaskEncoder, PreparedMap
 from perceptiongpt.tasks.point import PointEncoder, StatePointer, WordPointer, narrowed
-from perceptiongpt.tasks.score import ScoreDecoder
+from perceptiongpt.tasks.score import ScoreDecoder, match
 from perceptiongpt.tasks.words import WordReader
 
 
@@ -71,6 +71,7 @@ class RegionDecoder(nn.Module):
         window: int = 0,
         enumerates: bool = False,
         looks_twice: bool = False,
+        weighs_match: bool = False,
     ) -> None:
         super().__init__()
         self.looks_twice = looks_twice
@@ -83,7 +84,7 @@ class RegionDecoder(nn.Module):
         self.queries = nn.Parameter(torch.randn(3, decoder_width) * 0.5)  # score, box, mask
         self.mask = MaskDecoder(feature_width, width, decoder_width, depth, enumerates=enumerates)
         self.box = BoxDecoder(decoder_width)
-        self.score = ScoreDecoder(decoder_width)
+        self.score = ScoreDecoder(decoder_width, weighs_match=weighs_match)
 
     def prepare(self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None) -> PreparedPicture:
         """A fused vision map [B, F, h, w] and the language model's own cells [B, D, hc, wc] -> PreparedPicture."""
@@ -117,7 +118,7 @@ class RegionDecoder(nn.Module):
             points = self.pointer(phrase, keys, owner)
             tokens, there = torch.cat([tokens, heard], dim=1), torch.cat([there, words.there], dim=1)
             begin = begin + self.phrase(phrase).unsqueeze(1)
-        heat = points.softmax(-1)
+        alike, heat = points, points.softmax(-1)
         heat = (heat / heat.amax(-1, keepdim=True)).unflatten(-1, prepared.cells_hw).unsqueeze(1)
         heat = F.interpolate(heat, prepared.map.hw, mode="bilinear", align_corners=False).flatten(1)
         there = F.pad(there, (0, len(self.queries)), value=True)
@@ -132,4 +133,5 @@ class RegionDecoder(nn.Module):
         with torch.autocast(states.device.type, enabled=False):  # geometry is float32
             masks = masks.float()
             boxes = self.box(found[:, -2].float(), extent_cxcywh(masks))
-            return Regions(boxes, masks, points, self.score(first[:, -3].float()))
+            how = match(alike.float(), masks, prepared.cells_hw)
+            return Regions(boxes, masks, points, self.score(first[:, -3].float(), how))
