@@ -12,7 +12,7 @@ import torch
 
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.batch import Regions
-from perceptiongpt.core.boxes import cxcywh_to_xyxy, drawn_round, pairwise_iou
+from perceptiongpt.core.boxes import SAME, cxcywh_to_xyxy, drawn_round, pairwise_iou
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data import phrases
 from perceptiongpt.data.render import Renderer
@@ -22,8 +22,6 @@ from perceptiongpt.data.words import asks_for_many
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.spelled import read_answer
 from perceptiongpt.tasks.point import best_xy
-
-SAME = 0.7  # IoU of boxes above which a group holds one thing twice; usual for suppressing what was found twice
 
 
 @dataclass(frozen=True, eq=False)

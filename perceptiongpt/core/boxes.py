@@ -13,6 +13,7 @@ from torch import Tensor
 
 # Under this area a box is a line or a point: a ratio of two such areas says nothing, and its gradient would explode.
 NO_AREA = 1e-12
+SAME = 0.7  # IoU of boxes above which two are of one thing; usual for suppressing what was found twice
 FINER = 4  # times as fine as a decoded mask its rim is looked for
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perceptiongpt.core.batch import Regions
+from perceptiongpt.core.boxes import SAME, cxcywh_to_xyxy, pairwise_iou
 from perceptiongpt.core.slots import Words
 from perceptiongpt.model.seen import Seen
 from perceptiongpt.tasks.mask import MASK_SIDE
@@ -23,8 +24,9 @@ from perceptiongpt.tasks.mask import MASK_SIDE
 class Pointing:
     """The regions of each row, and the one that it is saying; `pictures`: in which of `seen` each row may point.
 
-    In a model that enumerates, the second and further regions of one breath are shown those before them, and one whose
-    score lies under the logit `more` is none: it is left out, it is fed back as nowhere, and nothing follows it.
+    In a model that enumerates, the second and further regions of one breath are shown those before them. One whose
+    score lies under the logit `more`, or that was said in it already, is none: it is left out, it is fed back as
+    nowhere, and nothing follows it.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Pointing:
         self.ended = [False] * rows  # the last of this breath was none
         self._words: list[Words | None] = [None] * rows  # before the region that is being said
         self._breath: list[dict[int, Tensor]] = [{} for _ in range(rows)]  # what was found in it, by picture: [S, S]
+        self._boxes: list[dict[int, Tensor]] = [{} for _ in range(rows)]  # and its boxes: [n, 4]
 
     def said(self, rows: Sequence[int], states: Tensor, phrase: Words) -> tuple[dict[int, Tensor], list[int]]:
         """Rows say `<vis>` with states [n, D]; `phrase`: the words before, of each of them.
@@ -60,6 +63,7 @@ class Pointing:
         for b in rows:
             self.ended[b] = False
             self._breath[b].clear()
+            self._boxes[b].clear()
 
     def regions(self, row: int) -> Regions:
         """All that a row found, in order; none make empty tensors."""
@@ -76,9 +80,10 @@ class Pointing:
         spoken = self.model.respell(regions, self.seen, picture) if self.feedback else torch.zeros_like(states[:, -1])
         vectors = {}
         scores = regions.scores.tolist() if self.model.settings.enumerates else None
+        boxes = cxcywh_to_xyxy(regions.boxes).unsqueeze(1).cpu()  # [n, 1, 4]
         for n, b in enumerate(rows):
             self.waiting[b] = []
-            if scores is not None and self._breath[b] and scores[n] < self.more:
+            if scores is not None and self._breath[b] and (scores[n] < self.more or self._again(b, where[n], boxes[n])):
                 self.ended[b], vectors[b] = True, torch.zeros_like(spoken[n])
                 continue
             vectors[b] = spoken[n]
@@ -88,7 +93,14 @@ class Pointing:
                 area = F.adaptive_avg_pool2d(regions.masks[n][None].sigmoid(), MASK_SIDE)[0]
                 earlier = self._breath[b].get(where[n])
                 self._breath[b][where[n]] = area if earlier is None else (area + earlier).clamp(max=1.0)
+                before = self._boxes[b].get(where[n])
+                self._boxes[b][where[n]] = boxes[n] if before is None else torch.cat([before, boxes[n]])
         return vectors
+
+    def _again(self, row: int, picture: int, box: Tensor) -> bool:
+        """Whether a box [1, 4] was found in that picture in this breath."""
+        before = self._boxes[row].get(picture)
+        return before is not None and bool((pairwise_iou(box, before) > SAME).any())
 
     def _sought(self, rows: list[int], states: Tensor, words: Words | None) -> tuple[Regions, list[int]]:
         """Regions of states [n, K, D], each in that of its pictures where its score is highest, and which that is."""

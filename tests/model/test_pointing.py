@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from perceptiongpt.core.batch import Batch, Regions
 from perceptiongpt.core.boxes import painted
 from perceptiongpt.core.slots import Words
+from perceptiongpt.model import pointing
 from perceptiongpt.model.align import looks_loss, named_masks
 from perceptiongpt.model.context import enumerated, looks, shuffled, written_areas
 from perceptiongpt.model.generate import generate
@@ -136,9 +137,10 @@ def test_settings_that_mean_nothing_are_refused(name: str) -> None:
 class Scripted:
     """A model whose regions score what is told, one after the other, and that notes what it was shown."""
 
-    def __init__(self, scores: list[float]) -> None:
+    def __init__(self, scores: list[float], boxes: list[list[float]] | None = None) -> None:
         self.settings = Settings(enumerates=True)
         self.scores, self.shown, self.filler = iter(scores), list[torch.Tensor](), None
+        self.boxes = iter(boxes or [[k / len(scores), 0.5, 0.5 / len(scores), 0.5] for k in range(len(scores))])
 
     def decode(self, states: Any, seen: Any, picture: torch.Tensor, words: Any, earlier: torch.Tensor) -> Regions:
         self.shown.append(earlier.clone())
@@ -147,7 +149,8 @@ class Scripted:
         for row, k in enumerate(picture.tolist()):
             masks[row, len(self.shown) - 1, k] = 20.0
         scores = torch.tensor([next(self.scores) for _ in range(n)])
-        return Regions(torch.rand(n, 4), masks, torch.zeros(n, 1, 1), scores)
+        boxes = torch.tensor([next(self.boxes) for _ in range(n)])
+        return Regions(boxes, masks, torch.zeros(n, 1, 1), scores)
 
     def respell(self, regions: Regions, seen: Any, picture: torch.Tensor) -> torch.Tensor:
         return torch.ones(len(regions.boxes), 64)
@@ -155,34 +158,48 @@ class Scripted:
 
 def test_of_several_in_a_row_each_sees_those_before_and_the_first_weak_one_ends_them() -> None:
     model = Scripted([-9.0, 3.0, 0.5, -9.0, 2.0])
-    pointing = Pointing(model, None, [[0]], more=1.0)
+    points = Pointing(model, None, [[0]], more=1.0)
     states, words = torch.zeros(1, 64), NO_WORDS.at(slice(0, 1))
-    told = [pointing.said([0], states, words) for _ in range(3)]
+    told = [points.said([0], states, words) for _ in range(3)]
     assert [whole for _, whole in told] == [[0], [0], []]  # a first one always stands; the third is weak
-    assert [bool(fed[0].any()) for fed, _ in told] == [True, True, False] and pointing.ended == [True]
-    pointing.over([0])
-    assert pointing.ended == [False]
+    assert [bool(fed[0].any()) for fed, _ in told] == [True, True, False] and points.ended == [True]
+    points.over([0])
+    assert points.ended == [False]
     for _ in range(2):
-        pointing.said([0], states, words)  # a new breath, and again its first one stands
-    assert len(pointing.regions(0).boxes) == len(pointing.lies[0]) == 4
+        points.said([0], states, words)  # a new breath, and again its first one stands
+    assert len(points.regions(0).boxes) == len(points.lies[0]) == 4
     covered = [round(float(s.sum()) / 64) for s in model.shown]  # 64 of 64 x 64 places for a cell of 8 x 8
     assert covered == [0, 1, 2, 0, 1]
 
 
+def test_what_is_said_twice_in_a_breath_ends_it_however_sure_it_is() -> None:
+    one, much, less = [0.5, 0.5, 0.4, 0.4], [0.52, 0.5, 0.4, 0.4], [0.58, 0.5, 0.4, 0.4]  # IoU with the first: 0.9, 0.7
+    model = Scripted([3.0, 3.0, 9.0, 3.0, 9.0], [one, less, much, one, one])
+    points = Pointing(model, None, [[0]])
+    states, words = torch.zeros(1, 64), NO_WORDS.at(slice(0, 1))
+    assert [points.said([0], states, words)[1] for _ in range(3)] == [[0], [0], []] and points.ended == [True]
+    points.over([0])
+    assert points.said([0], states, words)[1] == [0]  # another breath may say it again
+    elsewhere = Scripted([1.0, 9.0, 9.0, 1.0], [one] * 4)
+    points = Pointing(elsewhere, None, [[0, 1]])
+    assert [points.said([0], states, words)[1] for _ in range(2)] == [[0], [0]]  # in two pictures
+
+
 def test_rows_and_pictures_have_breaths_of_their_own() -> None:
     model = Scripted([1.0, 2.0, 3.0, 5.0, 4.0, 0.0])
-    pointing = Pointing(model, None, [[0, 1], [1]], more=-torch.inf)
+    points = Pointing(model, None, [[0, 1], [1]], more=-torch.inf)
     for _ in range(2):
-        fed, whole = pointing.said([0, 1], torch.zeros(2, 64), NO_WORDS)
+        fed, whole = points.said([0, 1], torch.zeros(2, 64), NO_WORDS)
         assert whole == [0, 1] and set(fed) == {0, 1}
-    assert pointing.lies == [[1, 0], [1, 1]]  # the better of two pictures each time
+    assert points.lies == [[1, 0], [1, 1]]  # the better of two pictures each time
     first, second = model.shown
     assert not first.any() and [bool(s.any()) for s in second] == [False, True, True]
 
 
 def test_what_is_refused_is_not_said_and_something_else_comes_next(
-    family: str, equipped: Make, stir: Make, sample: Make, prompts: Make
+    family: str, equipped: Make, stir: Make, sample: Make, prompts: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pointing, "SAME", 1.0)  # random weights say one box again and again
     longest = {torch.inf: 0.0, -torch.inf: 0.0}
     for k in (1, 2):
         model = stir(equipped(family, enumerates=True, vis_tokens=k, read_window=3))
