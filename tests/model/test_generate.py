@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from perceptiongpt.core.batch import Batch
+from perceptiongpt.model import pointing
 from perceptiongpt.model.generate import end_tokens, generate, silent_tokens
 from perceptiongpt.model.perception import PerceptionModel
 
@@ -105,6 +106,7 @@ def test_cached_is_uncached_and_forward_on_its_own_answer_finds_its_own_regions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = stir(equipped(family, vis_tokens=k, read_layers=layers, read_window=window, lora_targets="all", **grown))
+    monkeypatch.setattr(pointing, "SAME", 1.0)  # nothing is refused: random weights say one box again and again
     prompt, every = prompts(model, [sample()]), -torch.inf
     (expected,) = talkative(model, prompt, max_new_tokens=14, more=every)
     heard: list[torch.Tensor] = []
@@ -116,7 +118,7 @@ def test_cached_is_uncached_and_forward_on_its_own_answer_finds_its_own_regions(
 
     monkeypatch.setattr(model, "head", listening)
     (said,) = answer(model, prompt, max_new_tokens=14, more=every)
-    monkeypatch.undo()
+    monkeypatch.setattr(model, "head", head)
     assert said.ids == expected.ids
     with torch.no_grad():
         again = model(continued(prompt, said, model))
