@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from peft.helpers import disable_input_dtype_casting
-from torch import Tensor, nn
 
 from perceptiongpt import checkpoint as kept
 from perceptiongpt.checkpoint import Standing, gathered, standing, written
 from perceptiongpt.config import Run, Stage
-from perceptiongpt.core.objective import parts
 from perceptiongpt.data.mix import Mix
-from perceptiongpt.data.objects import COLOURS
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.feed import Batches, Fed, Picked, TrainError, feed, gallery, picks
+from perceptiongpt.lesson import Lesson
 from perceptiongpt.model.adapt import choose_trainable, host_module, plain_attention, recompute, trainable_report
-from perceptiongpt.model.align import Naming, looks_loss, naming_loss
 from perceptiongpt.model.folders import recover
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.store import save
@@ -39,34 +36,6 @@ from perceptiongpt.model_card import card
 from perceptiongpt.progress import Progress
 from perceptiongpt.rates import freeze, optimiser_of, schedule
 from perceptiongpt.validate import Exchange, means, validate
-
-
-class Lesson(nn.Module):
-    """What accelerate wraps: rows of a batch in, named parts of the loss out, each by its share of the whole."""
-
-    def __init__(self, model: PerceptionModel, stage: Stage, weights: Mapping[str, float]) -> None:
-        super().__init__()
-        self.model, self.language, self.weights = model, stage.aim != "words", weights
-
-    def forward(self, fed: Fed | Picked, share: Mapping[str, float]) -> dict[str, Tensor]:
-        model = self.model
-        device = model.backbone.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
-            if isinstance(fed, Picked):
-                return {"name": fed.gallery.loss(model, fed.rows, share)}
-            output = model(fed.batch, language=self.language)
-            loss_parts = parts(output, fed.batch, share)
-            if self.weights["name"] and output.cells is not None:
-                hw = (output.cells.shape[-2], output.cells.shape[-1])
-                naming = Naming.of(model, fed.named, hw, fed.names)
-                loss_parts["name"] = naming_loss(output.cells, naming, model.backbone.row_norm, share)
-            if self.weights["look"] and output.map is not None:
-                told = {"named": (fed.named, fed.names), "coloured": (fed.coloured, COLOURS)}
-                loss_parts["look"] = looks_loss(model, output.map, told, share)
-            if not any(v.requires_grad for v in loss_parts.values()):  # but other processes wait for gradients
-                anchor = next(p for p in self.parameters() if p.requires_grad)
-                loss_parts["text"] = loss_parts["text"] + 0.0 * anchor.sum()
-            return loss_parts
 
 
 def train(
@@ -135,7 +104,7 @@ def _stage(
         kept.restore_parameters(checkpoint, model)
         if not first:
             kept.restore_generators(checkpoint, engine.process_index)
-    lesson: Any = Lesson(model, stage, asdict(run.weights))
+    lesson: Any = Lesson(model, stage, asdict(run.weights), samples.names)
     engine.gradient_accumulation_steps, engine.step = stage.accumulate, 0
     if engine.is_fsdp2:
         kept.lengthen(model)

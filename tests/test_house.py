@@ -58,7 +58,8 @@ ARROWS: dict[str, set[str]] = {
     "validate": {"core", "data", "asking", "predict"},
     "model_card": {"config", "model"},
     "hub": {"model"},
-    "train": {"core", "data", "model", "config", "feed", "rates", "checkpoint", "progress", "validate", "model_card"},
+    "lesson": {"core", "data", "model", "config", "feed"},
+    "train": {"data", "model", "config", "feed", "lesson", "rates", "checkpoint", "progress", "validate", "model_card"},
     "training": {
         "config",
         "data",

@@ -25,9 +25,10 @@ from perceptiongpt.data.collate import collate
 from perceptiongpt.data.sample import Sample
 from perceptiongpt.data.shapes import shapes
 from perceptiongpt.feed import Fed, TrainError
+from perceptiongpt.lesson import Lesson
 from perceptiongpt.model.adapt import choose_trainable
 from perceptiongpt.rates import optimiser_of
-from perceptiongpt.train import Lesson, _fitting, _step
+from perceptiongpt.train import _fitting, _step
 
 HERE = Path(__file__).parent
 

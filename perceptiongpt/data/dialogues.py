@@ -44,6 +44,7 @@ class Dialogues:
         self.records = [r for r in records if part == "all" or (part == "val") == is_val(r.key)]
         self.seed = seed
         self.variants = 1 if all(r.talk for r in self.records) else VARIANTS
+        self.names = sorted({thing.name for r in self.records for thing in r.things if thing.name})
 
     def __len__(self) -> int:
         return len(self.records) * self.variants

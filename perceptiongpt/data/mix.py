@@ -10,11 +10,12 @@ import numpy as np
 from perceptiongpt.data.sample import Sample
 from perceptiongpt.data.stream import Stream
 
+MOST_NAMES = 4096
 _FURTHER = 1_000_003  # what is of no use is replaced by what stands so much further on
 
 
 class Source(Protocol):
-    """Anything that has a length and gives the i-th sample."""
+    """Anything that has a length and gives the i-th sample; it may tell what it calls things, as `names`."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, i: int, /) -> Sample: ...
@@ -35,6 +36,8 @@ class Mix:
         weights = np.asarray([weight for _, weight in sources], np.float64)
         self.edges = np.cumsum(weights / weights.sum())
         self.seed = seed
+        found = sorted({name for source in self.sources for name in getattr(source, "names", ())})
+        self.names = tuple(found[:: -(-len(found) // MOST_NAMES) or 1])  # what the sources call things, or some of it
 
     def __getitem__(self, i: int) -> Sample:
         return self.instead(i, 0)

@@ -57,6 +57,7 @@ class Photographs:
     def __init__(self, file: Path, seed: int = 0) -> None:
         self.photographs = photographs(file)
         self.seed = seed
+        self.names = sorted({noun for one in self.photographs for noun in one.nouns})
 
     def __len__(self) -> int:
         return len(self.photographs) * VARIANTS

@@ -81,6 +81,11 @@ class SceneStream:
     turns: tuple[int, int] = (3, 7)
     flavour: str = "scenes"
 
+    @property
+    def names(self) -> list[str]:
+        """What its things are called."""
+        return sorted({thing.name for thing in self.library.objects(self.split)})
+
     def __len__(self) -> int:
         return self.n
 

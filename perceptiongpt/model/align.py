@@ -184,8 +184,16 @@ def projector(model: Any) -> Any:
 
 def name_vectors(model: Any, names: Sequence[str]) -> Tensor:
     """Mean input embedding of each name's tokens, said in mid-sentence: float32 [M, D]."""
-    tokenizer = model.backbone.processor.tokenizer
-    rows = model.host.get_input_embeddings()
+    rows, device = model.host.get_input_embeddings(), model.backbone.device
+    told = model.backbone.processor.tokenizer([" " + n for n in names], add_special_tokens=False)["input_ids"]
+    counts = torch.tensor([len(ids) for ids in told], device=device)
     with torch.no_grad():
-        ids = [tokenizer.encode(" " + n, add_special_tokens=False) for n in names]
-        return torch.stack([rows(torch.tensor(i, device=model.backbone.device)).float().mean(0) for i in ids])
+        said = rows(torch.tensor([i for ids in told for i in ids], device=device)).float()
+        of = torch.arange(len(names), device=device).repeat_interleave(counts)
+        return said.new_zeros(len(names), said.shape[-1]).index_add_(0, of, said) / counts.unsqueeze(1)
+
+
+def strangers(names: Iterable[str], shown: Iterable[str]) -> tuple[str, ...]:
+    """Those of `names` that share no word with any of `shown`: what is shown is surely none of them."""
+    taken = {word for name in shown for word in name.lower().split()}
+    return tuple(n for n in names if not taken & set(n.lower().split())) if taken else ()

@@ -44,16 +44,9 @@ class PerceptionModel(nn.Module):
         self.settings, self.backbone, self.host = settings, backbone, backbone.host
         self.vis_id = backbone.vocab_size
         self.encoder = RegionEncoder(width, backbone.row_norm, settings.decoder_width * settings.region_features)
-        self.decoder = RegionDecoder(
-            width,
-            2 * backbone.feature_width,
-            settings.decoder_width,
-            settings.decoder_depth,
-            settings.read_window,
-            settings.enumerates,
-            settings.looks_twice,
-            settings.weighs_match,
-        )
+        grown = (settings.enumerates, settings.looks_twice, settings.weighs_match)
+        sizes = (settings.decoder_width, settings.decoder_depth, settings.read_window)
+        self.decoder = RegionDecoder(width, 2 * backbone.feature_width, *sizes, *grown)
         # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.
         self.fusion = LayerFusion(backbone.feature_layers, [backbone.native_layer], [backbone.feature_layers // 6])
         # 2-D positions of what the language model reads, zero at birth; hosts of dynamic resolution have their own.
@@ -63,8 +56,8 @@ class PerceptionModel(nn.Module):
             nn.init.zeros_(self.place.weight)
             nn.init.zeros_(self.place.bias)
         self.vis_row = nn.Parameter(backbone.host.get_output_embeddings().weight.detach().float().mean(0, keepdim=True))
-        k = settings.vis_tokens
-        self.filler = nn.Parameter(torch.randn(k - 1, width) * backbone.row_norm / width**0.5) if k > 1 else None
+        more = settings.vis_tokens - 1
+        self.filler = nn.Parameter(torch.randn(more, width) * backbone.row_norm / width**0.5) if more else None
         self.state_fusion = (
             LayerFusion(layers + 1, [0, layers // 2, layers]) if settings.read_layers == "fused" else None
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from perceptiongpt.data import mix
 from perceptiongpt.data.mix import Mix
 
 
@@ -63,3 +64,13 @@ def test_what_is_empty_is_refused() -> None:
         Mix([], seed=0)
     with pytest.raises(ValueError, match="empty"):
         Mix([(Numbers("a", 3), 1.0), (Numbers("b", 0), 1.0)], seed=0)
+
+
+def test_a_mix_knows_what_its_sources_call_things_or_some_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    some, other = Numbers("a", 7), Numbers("b", 7)
+    some.names = ["mug", "apple"]  # type: ignore[attr-defined]
+    assert Mix([(some, 1.0), (other, 1.0)], seed=0).names == ("apple", "mug")
+    assert Mix([(other, 1.0)], seed=0).names == ()
+    monkeypatch.setattr(mix, "MOST_NAMES", 4)
+    some.names = [f"{i:02}" for i in range(9)]  # type: ignore[attr-defined]
+    assert Mix([(some, 1.0)], seed=0).names == ("00", "03", "06")

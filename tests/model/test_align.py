@@ -23,6 +23,7 @@ from perceptiongpt.model.align import (
     named_masks,
     naming_loss,
     projector,
+    strangers,
 )
 from perceptiongpt.model.tiny import FAMILIES
 
@@ -147,3 +148,20 @@ def test_without_a_projector_to_train_naming_is_refused(equipped: Make, picture:
     model = equipped()
     with pytest.raises(ValueError, match="trained_host_modules"):
         Gallery.fill(model, [(pictures(model.backbone, picture, 1), [halves()])])
+
+
+def test_what_is_shown_is_told_from_names_that_share_no_word_with_it() -> None:
+    names = ("coffee mug", "Mug", "tea pot", "apple", "apple tree")
+    assert strangers(names, ("white mug", "apple")) == ("tea pot",)
+    assert strangers(names, ()) == ()  # nothing is named: there is nothing to tell apart
+    assert strangers((), ("mug",)) == ()
+
+
+def test_more_names_make_naming_harder_and_change_nothing_else(equipped: Make) -> None:
+    model = equipped()
+    cells = torch.randn(1, model.backbone.width, 2, 2, generator=torch.Generator().manual_seed(0))
+    few, many = (
+        naming_loss(cells, Naming.of(model, [halves()], (2, 2), others), model.backbone.row_norm)
+        for others in ((), ("red circle", "blue triangle"))
+    )
+    assert many > few
