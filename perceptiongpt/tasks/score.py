@@ -10,17 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MATCH_SCALE = 0.1  # of the pointer's logits, some 5 to 10 at best
+MATCHES = 4  # numbers that tell a match
 
 
 class ScoreDecoder(nn.Module):
-    """Vectors [N, width] -> logits [N]; one that `weighs_match` is told [N, 2], see `match`, too, which is silent at
-    birth."""
+    """Vectors [N, width] -> logits [N]; one that `weighs_match` is told [N, MATCHES], see `match`, too, which is silent
+    at birth."""
 
     def __init__(self, width: int, hidden: int = 128, weighs_match: bool = False) -> None:
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-        self.match = nn.Linear(2, hidden, bias=False) if weighs_match else None
+        self.match = nn.Linear(MATCHES, hidden, bias=False) if weighs_match else None
         if self.match is not None:
             nn.init.zeros_(self.match.weight)
 
@@ -32,10 +32,13 @@ class ScoreDecoder(nn.Module):
 
 
 def match(logits: Tensor, masks: Tensor, hw: tuple[int, int]) -> Tensor:
-    """A pointer's logits over cells [N, h * w], at best and where the mask (logits [N, H, W]) lies, scaled: [N, 2].
+    """A pointer's logits over cells [N, h * w] -> [N, MATCHES]: at best, where the mask (logits [N, H, W]) lies, their
+    mean and their standard deviation.
 
     No gradient flows to the masks, so that none moves to where it would be scored well.
     """
     covered = F.adaptive_avg_pool2d(masks.detach().sigmoid(), hw).flatten(1)
     share = covered / covered.sum(-1, keepdim=True).clamp(min=1e-6)
-    return MATCH_SCALE * torch.stack([logits.amax(-1), (share * logits).sum(-1)], dim=-1)
+    mean = logits.mean(-1)
+    spread = ((logits - mean.unsqueeze(-1)).square().mean(-1) + 1e-6).sqrt()  # of logits that are all alike, too
+    return torch.stack([logits.amax(-1), (share * logits).sum(-1), mean, spread], dim=-1)

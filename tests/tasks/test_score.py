@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from perceptiongpt.tasks.score import MATCH_SCALE, ScoreDecoder, match
+from perceptiongpt.tasks.score import MATCHES, ScoreDecoder, match
 
 
 def test_a_score_is_one_logit_a_region() -> None:
@@ -21,17 +21,20 @@ def test_a_match_is_told_at_best_and_where_the_mask_lies_and_moves_no_mask() -> 
     masks[0, :4] = 30.0  # the upper half
     masks.requires_grad_()
     told = match(logits, masks, (2, 2))
-    assert torch.allclose(told, MATCH_SCALE * torch.tensor([[8.0, 1.5]]), atol=1e-4)
+    assert torch.allclose(told, torch.tensor([[8.0, 1.5, 3.5, 7.25**0.5]]), atol=1e-4)
     told.sum().backward()
     assert masks.grad is None and logits.grad is not None and logits.grad[0, 3] > 0
     assert torch.isfinite(match(logits, torch.full((1, 8, 8), -200.0), (2, 2))).all()  # an empty mask
+    alike = torch.ones(1, 4, requires_grad=True)
+    match(alike, masks, (2, 2)).sum().backward()
+    assert alike.grad is not None and alike.grad.isfinite().all()
 
 
 def test_a_score_that_weighs_the_match_learns_what_the_vector_does_not_hold() -> None:
     torch.manual_seed(0)
     plain, weighing = ScoreDecoder(16), ScoreDecoder(16, weighs_match=True)
-    weighing.load_state_dict({**plain.state_dict(), "match.weight": torch.zeros(128, 2)})
-    vectors, told = torch.randn(64, 16), torch.rand(64, 2)
+    weighing.load_state_dict({**plain.state_dict(), "match.weight": torch.zeros(128, MATCHES)})
+    vectors, told = torch.randn(64, 16), torch.rand(64, MATCHES)
     assert torch.equal(plain(vectors), weighing(vectors, told))  # silent at birth
     wanted = (told[:, 0] > 0.5).float()
     vectors = vectors[:1].expand(64, -1)  # of which none tells it
