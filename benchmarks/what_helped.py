@@ -163,8 +163,10 @@ def scored(model: Any, n: int) -> dict[str, Any]:
     from perceptiongpt.teacher import told_regions
 
     eye, rows = Eye(model), list[Any]()
+    half = model.backbone.dtype == torch.bfloat16  # what was trained is float32, also in such a host
     for one in questions_of("scenes:val")[0]:
-        found = told_regions(eye, one, language=False)
+        with torch.autocast(model.backbone.device.type, torch.bfloat16, enabled=half):
+            found = told_regions(eye, one, language=False)
         single = [q for q in one.questions if len(q.targets) == 1]
         rows += [measure(Judged(q, Said("", found[q.id]))) for q in single]
         if len(rows) >= n:

@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from perceptiongpt.hosts import open_host
+from perceptiongpt.model.perception import equip
+from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import load
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -351,3 +353,11 @@ def test_what_helped_trains_each_arm_once_and_writes_its_table(tmp_path: Path, c
     assert "holds another experiment" in capsys.readouterr().err
     assert program["main"](["--quick", "--arms", "magic"]) == 2
     assert "there is no arm 'magic'" in capsys.readouterr().err
+
+
+def test_what_was_trained_in_a_host_of_half_precision_is_judged() -> None:
+    program = runpy.run_path(str(BENCHMARKS / "what_helped.py"), run_name="what_helped")
+    host, processor = FAMILIES["aya_vision"]()
+    model = equip(host.bfloat16(), processor, trained_host_modules=("model.multi_modal_projector",), read_window=6)
+    host.model.multi_modal_projector.float()  # as training leaves it
+    assert program["scored"](model, 2)["n"] >= 2
