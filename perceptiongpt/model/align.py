@@ -190,7 +190,7 @@ def name_vectors(model: Any, names: Sequence[str]) -> Tensor:
     with torch.no_grad():
         said = rows(torch.tensor([i for ids in told for i in ids], device=device)).float()
         of = torch.arange(len(names), device=device).repeat_interleave(counts)
-        return said.new_zeros(len(names), said.shape[-1]).index_add_(0, of, said) / counts.unsqueeze(1)
+        return said.new_zeros(len(names), said.shape[-1]).index_add_(0, of, said) / counts.clamp(min=1).unsqueeze(1)
 
 
 def strangers(names: Iterable[str], shown: Iterable[str]) -> tuple[str, ...]:

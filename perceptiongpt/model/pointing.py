@@ -79,8 +79,9 @@ class Pointing:
         picture = torch.tensor(where, device=states.device)
         spoken = self.model.respell(regions, self.seen, picture) if self.feedback else torch.zeros_like(states[:, -1])
         vectors = {}
-        scores = regions.scores.tolist() if self.model.settings.enumerates else None
-        boxes = cxcywh_to_xyxy(regions.boxes).unsqueeze(1).cpu()  # [n, 1, 4]
+        scores, boxes = None, regions.boxes
+        if self.model.settings.enumerates:
+            scores, boxes = regions.scores.tolist(), cxcywh_to_xyxy(boxes).unsqueeze(1).cpu()  # [n, 1, 4]
         for n, b in enumerate(rows):
             self.waiting[b] = []
             if scores is not None and self._breath[b] and (scores[n] < self.more or self._again(b, where[n], boxes[n])):

@@ -133,5 +133,5 @@ class RegionDecoder(nn.Module):
         with torch.autocast(states.device.type, enabled=False):  # geometry is float32
             masks = masks.float()
             boxes = self.box(found[:, -2].float(), extent_cxcywh(masks))
-            how = match(alike.float(), masks, prepared.cells_hw)
+            how = None if self.score.match is None else match(alike.float(), masks, prepared.cells_hw)
             return Regions(boxes, masks, points, self.score(first[:, -3].float(), how))
