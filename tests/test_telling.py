@@ -258,12 +258,12 @@ def test_a_model_that_enumerates_is_asked_at_its_operating_point_and_answers_fro
             one.model.vis_row.data.copy_(row)
         for more in (1.0, 0.0):
             grown.operating = OperatingPoint(more=more)
-            answer = grown.segment(photo, "all circles")
+            answer = grown.segment(photo, "all circles", max_new_tokens=16)
             places, x = heard[-1].places, heard[-1].regions.boxes[:, 0].tolist()
             pairs = [(x[n - 1], x[n]) for n in range(1, len(places)) if places[n] == places[n - 1] + 1]
             assert more == 0 or not pairs
             assert all(left <= right for left, right in pairs)
             several += len(pairs)
-        other = plain.segment(photo, "all circles")  # nothing was refused, and what it was given is as it is born
+        other = plain.segment(photo, "all circles", max_new_tokens=16)  # nothing was refused, and what it was given is as it is born
         assert other.text == answer.text and sorted(other.xyxy.tolist()) == sorted(answer.xyxy.tolist())
     assert several
