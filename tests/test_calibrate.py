@@ -59,13 +59,13 @@ def test_a_known_temperature_is_found_within_five_percent(temperature: float, bi
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.2, 5), st.floats(-2, 2), st.integers(0, 99))
 def test_neither_likelihood_nor_calibration_gets_worse_on_the_fitted(temp: float, bias: float, seed: int) -> None:
-    score, right = scored(temp, bias, 2000, seed)
+    score, right = scored(temp, bias, 8000, seed)
     a, b = platt(score, right)
     z = np.log(score / (1 - score))
     loss = [-log_expit(np.where(right, 1, -1) * (x * z + y)).mean() for x, y in ((1, 0), (a, b))]
     assert loss[1] <= loss[0] + 1e-9
     before, after = (calibration(s.tolist(), right.tolist())["ece"] for s in (score, expit(a * z + b)))
-    assert after <= max(before, 0.05)  # of 2,000 that are calibrated already the bins alone are up to 0.043 off
+    assert after <= max(before, 0.03)  # of 8,000 that are calibrated already the bins alone are up to 0.021 off
 
 
 @pytest.mark.parametrize(("scores", "right"), [([], []), ([0.2, 0.9], [True, True]), ([0.2, 0.9], [False, False])])

@@ -264,8 +264,7 @@ def test_a_model_that_enumerates_is_asked_at_its_operating_point_and_answers_fro
             assert more == 0 or not pairs
             assert all(left <= right for left, right in pairs)
             several += len(pairs)
-        other = plain.segment(
-            photo, "all circles", max_new_tokens=16
-        )  # nothing was refused, and what it was given is as it is born
+        # Nothing was refused, and what it was given is as it is born.
+        other = plain.segment(photo, "all circles", max_new_tokens=16)
         assert other.text == answer.text and sorted(other.xyxy.tolist()) == sorted(answer.xyxy.tolist())
     assert several

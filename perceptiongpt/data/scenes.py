@@ -264,11 +264,14 @@ class Scenes:
 
 
 def read_expressions(file: Path) -> Iterator[dict[str, Any]]:
-    """The lines of `expressions.jsonl`: id, image (a path), phrase, kind, boxes (xyxy pixels), masks (RLE)."""
+    """The lines of `expressions.jsonl`: id, image (a path), phrase, kind, boxes (xyxy pixels), masks (RLE).
+
+    Photographs to train on have a tag, too: what sort of picture they are.
+    """
     for where, row in read_rows(file):
         wanted = {"id", "image", "phrase", "kind", "boxes", "masks"}
-        if not isinstance(row, dict) or not wanted <= set(row):
-            raise ValueError(f"{where}: not all keys of {sorted(wanted)}; write the scenes again")
+        if not isinstance(row, dict) or set(row) - {"tag"} != wanted:
+            raise ValueError(f"{where}: other keys than {sorted(wanted)}; write the scenes again")
         if not all(isinstance(row[k], str) for k in ("id", "phrase", "kind")):
             raise ValueError(f"{where}: id, phrase or kind is no text; write the scenes again")
         yield {**row, "image": below(file.parent, row["image"], where)}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perceptiongpt.core.batch import Batch, Regions
-from perceptiongpt.core.boxes import painted
+from perceptiongpt.core.boxes import cxcywh_to_xyxy, painted, pairwise_iou
 from perceptiongpt.core.slots import Words
 from perceptiongpt.model import pointing
 from perceptiongpt.model.align import looks_loss, named_masks
@@ -194,6 +194,31 @@ def test_rows_and_pictures_have_breaths_of_their_own() -> None:
     assert points.lies == [[1, 0], [1, 1]]  # the better of two pictures each time
     first, second = model.shown
     assert not first.any() and [bool(s.any()) for s in second] == [False, True, True]
+
+
+def test_no_answer_says_a_thing_twice_in_a_breath(equipped: Make, stir: Make, sample: Make, prompts: Make) -> None:
+    model = stir(equipped("aya_vision", enumerates=True, read_window=3))
+    prompt, longest = prompts(model, [sample()]), {0.7: 0, 1.0: 0}
+    seen = model.see(prompt.pixels)
+    for same in longest:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(pointing, "SAME", same)
+            for seed in range(4):
+                with torch.no_grad():
+                    model.vis_row.copy_(
+                        2 * torch.randn(model.vis_row.shape, generator=torch.Generator().manual_seed(seed))
+                    )
+                (said,) = generate(model, prompt, seen, [0], max_new_tokens=10, more=-torch.inf)
+                boxes = cxcywh_to_xyxy(said.regions.boxes)
+                rows = list[list[int]]()
+                for n, place in enumerate(said.places):
+                    new = not n or place != said.places[n - 1] + 1
+                    rows = [*rows, [n]] if new else [*rows[:-1], [*rows[-1], n]]
+                for row in rows:
+                    overlaps = pairwise_iou(boxes[row], boxes[row]).fill_diagonal_(0)
+                    assert (overlaps <= same + 1e-6).all()
+                    longest[same] = max(longest[same], len(row))
+    assert longest[1.0] > longest[0.7] >= 1  # these weights do repeat themselves where they may
 
 
 def test_what_is_refused_is_not_said_and_something_else_comes_next(

@@ -8,7 +8,11 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+
+from perceptiongpt.core.boxes import pairwise_iou
+from perceptiongpt.core.masks import mask_to_box
 
 SIDE = 416
 
@@ -22,13 +26,8 @@ def detections(pictures: list[Image.Image], tool: Path, models: Path) -> list[li
 
 def agreement(found: list[list[float]], mask: np.ndarray) -> float:
     """The best IoU of a detection's box with that of the mask bool [h, w], whatever its class; 0 for no detection."""
-    y, x = np.nonzero(mask)
+    if not found:
+        return 0.0
     height, width = mask.shape
-    box = np.array([x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height])
-    best = 0.0
-    for row in found:
-        other = np.array(row[2:])
-        shared = np.prod(np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None))
-        areas = np.prod(box[2:] - box[:2]) + np.prod(other[2:] - other[:2])
-        best = max(best, float(shared / (areas - shared)))
-    return best
+    box = torch.tensor([mask_to_box(mask)]) / torch.tensor([width, height, width, height])
+    return float(pairwise_iou(box, torch.tensor([row[2:] for row in found])).max())
