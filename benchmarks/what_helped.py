@@ -66,6 +66,7 @@ ARMS = {
     "no loss of the mask": Arm(weights={"mask_bce": 0.0, "mask_dice": 0.0}),
     "no loss of the looks, but region features": Arm({"region_features": True}),
     "region features with their loss": Arm({"region_features": True}, {"look": 0.3}),
+    "a learnt match beside the cosine": Arm({"learns_match": True}, {"match": 0.3}),
     "things not varied": Arm(varied=False),
     "no drawings of other artists": Arm(without="drawings"),
     "nothing in three dimensions": Arm(without="models"),

@@ -23,6 +23,7 @@ class Weights:
     score: float = 0.2
     cycle: float = 0.2
     look: float = 0.0  # naming things and colours by their looks (model/align.py); for `region_features`
+    match: float = 0.0  # naming and finding things by the learnt match (model/align.py); for `learns_match`
     name: float = 0.0  # naming image tokens (model/align.py); for hosts whose projector is still to be taught
 
 

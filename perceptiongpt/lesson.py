@@ -14,7 +14,7 @@ from perceptiongpt.config import Stage
 from perceptiongpt.core.objective import parts
 from perceptiongpt.data.objects import COLOURS
 from perceptiongpt.feed import Fed, Picked
-from perceptiongpt.model.align import Naming, looks_loss, naming_loss, strangers
+from perceptiongpt.model.align import Naming, looks_loss, match_loss, naming_loss, strangers
 from perceptiongpt.model.perception import PerceptionModel
 
 
@@ -40,10 +40,12 @@ class Lesson(nn.Module):
             output = model(fed.batch, language=self.language)
             loss_parts = parts(output, fed.batch, share)
             others = (*fed.names, *strangers(self.names, (*fed.names, *(n for group in fed.named for n, _ in group))))
-            if self.weights["name"] and output.cells is not None:
-                hw = (output.cells.shape[-2], output.cells.shape[-1])
-                naming = Naming.of(model, fed.named, hw, others)
-                loss_parts["name"] = naming_loss(output.cells, naming, model.backbone.row_norm, share)
+            if (self.weights["name"] or self.weights["match"]) and output.cells is not None:
+                naming = Naming.of(model, fed.named, (output.cells.shape[-2], output.cells.shape[-1]), others)
+                if self.weights["name"]:
+                    loss_parts["name"] = naming_loss(output.cells, naming, model.backbone.row_norm, share)
+                if self.weights["match"] and output.keys is not None:
+                    loss_parts["match"] = match_loss(model, output.keys, naming, share)
             if self.weights["look"] and output.map is not None:
                 told = {"named": (fed.named, others), "coloured": (fed.coloured, COLOURS)}
                 loss_parts["look"] = looks_loss(model, output.map, told, share)

@@ -130,8 +130,15 @@ def fourth_light() -> Run:
             Stage(aim="words", steps=2000, batch=8, warmup=60, rates=Rates(heads=7e-4, host=1.5e-4, vision=3e-4)),
             Stage(steps=420, batch=4, warmup=30, rates=Rates(heads=3e-4, adapter=8e-4, host=0.0, vision=0.0)),
         ),
-        settings={"enumerates": True, "looks_twice": True, "region_features": True, "weighs_match": True},
-        weights=Weights(name=0.2, look=0.3, cycle=0.1, score=1.0),
+        settings={
+            "read_window": 12,  # as it has it
+            "enumerates": True,
+            "looks_twice": True,
+            "region_features": True,
+            "weighs_match": True,
+            "learns_match": True,
+        },
+        weights=Weights(name=0.2, match=0.3, look=0.3, cycle=0.1, score=1.0),
     )
 
 

@@ -54,8 +54,9 @@ def train(
     """
     out, engine = Path(run.out), _engine(model)
     say = say if engine.is_main_process else _silent
-    if run.weights.look and not model.settings.region_features:
-        raise TrainError("weights.look teaches what region_features carry: set settings.region_features=true or look=0")
+    for part, setting in (("look", "region_features"), ("match", "learns_match")):
+        if getattr(run.weights, part) and not getattr(model.settings, setting):
+            raise TrainError(f"weights.{part} teaches what {setting} adds: set settings.{setting}=true or {part}=0")
     _fitting(run, engine, bool(questions))
     with engine.main_process_first():
         start = _begun(run, out, say, resume) if engine.is_main_process else standing(out / "checkpoint")
@@ -128,7 +129,7 @@ def _stage(
         engine.process_index,
         engine.num_processes,
         run.skip_bad,
-        stage.aim == "name" or run.weights.name > 0 or run.weights.look > 0,
+        stage.aim == "name" or max(run.weights.name, run.weights.look, run.weights.match) > 0,
         run.weights.look > 0,
     )
     fed: Iterator[Fed | Picked]

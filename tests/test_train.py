@@ -217,9 +217,18 @@ def test_looks_are_learnt_where_they_are_wanted_and_colours_where_they_are_told(
     assert not torch.equal(before, model.encoder.look[1].weight)
 
 
-def test_looks_cannot_be_taught_to_a_plug_in_that_carries_none(tmp_path: Path) -> None:
-    with pytest.raises(TrainError, match=r"set settings\.region_features=true"):
-        train(a_run(tmp_path / "run", weights=Weights(look=0.3)), fresh(), drawn(), silent)
+def test_a_learnt_match_is_taught_by_names(tmp_path: Path) -> None:
+    model = fresh(read_window=4, learns_match=True)
+    run = a_run(tmp_path / "run", stages=STAGES[1:], weights=Weights(match=0.3))
+    train(run, model, drawn(), silent)
+    assert all(row["match"] > 0 for row in log(tmp_path / "run"))
+    assert model.decoder.pointer.asked[1].weight.abs().max() > 0
+
+
+@pytest.mark.parametrize(("part", "setting"), [("look", "region_features"), ("match", "learns_match")])
+def test_what_a_plug_in_does_not_carry_cannot_be_taught_to_it(part: str, setting: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match=rf"set settings\.{setting}=true"):
+        train(a_run(tmp_path / "run", weights=Weights(**{part: 0.3})), fresh(), drawn(), silent)
     assert not (tmp_path / "run").exists()
 
 

@@ -72,4 +72,5 @@ class Output:
     cells: Tensor | None  # [P, D, hc, wc]: what the language model read of the pictures, before positions
     again: Regions | None  # every given region decoded from its own encoding (the cycle); None without language
     map: Tensor | None = None  # [P, C, h, w]: the decoders' map of the pictures
+    keys: Tensor | None = None  # [P, I, H]: what the pointer compares with in the pictures
     maybe: Tensor | None = None  # bool [n, n]: which of `regions` each may be as well, where order means nothing

@@ -126,6 +126,23 @@ def looks_loss(
     return total
 
 
+def match_loss(model: Any, keys: Tensor, naming: Naming | None, share: Mapping[str, float]) -> Tensor:
+    """Cross-entropy of naming each thing, and of finding its name's cells in its picture, by the pointer's own match.
+
+    `keys`: the pointer's, of the pictures' cells [P, I, H]. The mean over things is multiplied by its share.
+    """
+    if naming is None:
+        return keys.sum() * 0.0
+    pointer = model.decoder.pointer
+    with torch.autocast(keys.device.type, enabled=False):
+        queries = pointer.queries(naming.table) * pointer.sharpness.exp()  # [M, H]
+        of = keys.float()[naming.picture]  # [R, I, H]
+        naming_cost = F.cross_entropy(torch.einsum("ri,rih->rh", naming.share, of) @ queries.T, naming.which)
+        across = torch.einsum("rh,rih->ri", queries[naming.which], of)
+        finding_cost = -(naming.share * across.log_softmax(-1)).sum(-1).mean()
+        return (naming_cost + finding_cost) * share["named"]
+
+
 @dataclass(frozen=True, eq=False)
 class Gallery:
     """Pictures whose vision features are kept, with what should be named where."""

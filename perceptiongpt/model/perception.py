@@ -44,7 +44,7 @@ class PerceptionModel(nn.Module):
         self.settings, self.backbone, self.host = settings, backbone, backbone.host
         self.vis_id = backbone.vocab_size
         self.encoder = RegionEncoder(width, backbone.row_norm, settings.decoder_width * settings.region_features)
-        grown = (settings.enumerates, settings.looks_twice, settings.weighs_match)
+        grown = (settings.enumerates, settings.looks_twice, settings.weighs_match, settings.learns_match)
         sizes = (settings.decoder_width, settings.decoder_depth, settings.read_window)
         self.decoder = RegionDecoder(width, 2 * backbone.feature_width, *sizes, *grown)
         # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.
@@ -101,8 +101,8 @@ class PerceptionModel(nn.Module):
         again = self.decode(given.unsqueeze(1), seen, picture) if language else None
         supervised = (batch.labels[:, 1:] != -100) & language
         logits = self.head(states[:, :-1][supervised])  # [P, V + new]
-        shown = None if seen.prepared is None else seen.prepared.map.cells
-        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again, shown, maybe)
+        shown, keys = (None, None) if seen.prepared is None else (seen.prepared.map.cells, seen.prepared.keys)
+        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again, shown, keys, maybe)
 
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The language model's states and what it was given, each [B, T, D], and the states that say regions."""

@@ -17,6 +17,7 @@ GROWN: dict[str, tuple[str, ...]] = {
     "looks_twice": (),
     "region_features": ("encoder.look.",),
     "weighs_match": ("decoder.score.match.",),
+    "learns_match": ("decoder.pointer.asked.", "decoder.pointer.shown."),
 }
 _LIMITS = {
     "vis_tokens": (1, 64),
@@ -51,6 +52,7 @@ class Settings:
     looks_twice: bool = False  # decoders find box and mask by a second look, near where the first one points
     region_features: bool = False  # a region's vector carries what the picture shows there, too
     weighs_match: bool = False  # a region's score is told how well the words match the picture, there and at best
+    learns_match: bool = False  # words and picture are matched by learnt projections, too, not by cosine alone
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
     answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS
     points: bool = True  # False: a plug-in that only asks; <vis> is neither said nor read
@@ -74,6 +76,8 @@ class Settings:
         for name in GROWN:
             if not isinstance(getattr(self, name), bool) or (getattr(self, name) and not self.decodes):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; wanted false, or true where <vis> is decoded")
+        if self.learns_match and not self.read_window:
+            raise ValueError("learns_match is true and read_window 0; wanted a window of words to match with")
         if not isinstance(self.points, bool) or not (self.points or self.ask):
             raise ValueError(f"points is {self.points!r} and ask {self.ask!r}; wanted a plug-in that does one of them")
 

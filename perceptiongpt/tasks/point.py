@@ -61,20 +61,36 @@ class WordPointer(nn.Module):
     """Phrases [N, D] against the cells of pictures -> [N, I], outright by cosine: nothing learned but the sharpness.
 
     Both are input embeddings of the language model: image tokens are taught to lie at the names of what they show
-    (model/align.py), at the temperature that `sharpness` begins with.
+    (model/align.py), at the temperature that `sharpness` begins with. With `features`, the width of the decoders' map,
+    a learnt match of phrases with that map is added, silent at birth: the cosine is bound to embeddings as they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 0, features: int = 0, hidden: int = 192) -> None:
         super().__init__()
         self.sharpness = nn.Parameter(torch.tensor(14.0).log())
+        self.asked = nn.Sequential(nn.LayerNorm(width), enter := nn.Linear(width, hidden)) if features else None
+        self.shown = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, hidden)) if features else None
+        if features:
+            nn.init.zeros_(enter.weight)
+            nn.init.zeros_(enter.bias)
 
-    def prepare(self, cells: Tensor) -> Tensor:
-        """The language model's own cells [B, I, D] -> unit keys [B, I, D], once a picture."""
-        return F.normalize(cells, dim=-1)
+    def prepare(self, cells: Tensor, features: Tensor | None = None) -> Tensor:
+        """The language model's own cells [B, I, D], and where a match is learnt the decoders' map at each [B, I, C] ->
+        keys [B, I, D + H], of which the first D are of length 1, once a picture."""
+        keys = F.normalize(cells, dim=-1)
+        return keys if self.shown is None or features is None else torch.cat([keys, self.shown(features)], dim=-1)
+
+    def queries(self, phrases: Tensor) -> Tensor:
+        """Phrases [N, D] -> what keys are multiplied with, but for the sharpness: [N, D + H]."""
+        unit = F.normalize(phrases, dim=-1)
+        if self.asked is None:
+            return unit
+        learnt = self.asked(phrases)
+        return torch.cat([unit, learnt / learnt.shape[-1]], dim=-1)
 
     def forward(self, phrases: Tensor, keys: Tensor, owner: Tensor) -> Tensor:
-        """phrases [N, D], keys [B, I, D], the picture of each phrase (long [N])."""
-        return matches(F.normalize(phrases, dim=-1), keys, owner) * self.sharpness.exp()
+        """phrases [N, D], keys [B, I, D + H], the picture of each phrase (long [N])."""
+        return matches(self.queries(phrases), keys, owner) * self.sharpness.exp()
 
 
 def matches(queries: Tensor, keys: Tensor, owner: Tensor) -> Tensor:

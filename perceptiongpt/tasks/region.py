@@ -52,7 +52,7 @@ class PreparedPicture:
     """What the decoders need of B pictures, computed once a picture and kept."""
 
     map: PreparedMap
-    keys: Tensor  # [B, I, H] unit keys of the language model's cells
+    keys: Tensor  # [B, I, H] what the pointer compares with, of the language model's cells
     cells_hw: tuple[int, int]
 
 
@@ -72,11 +72,12 @@ class RegionDecoder(nn.Module):
         enumerates: bool = False,
         looks_twice: bool = False,
         weighs_match: bool = False,
+        learns_match: bool = False,
     ) -> None:
         super().__init__()
         self.looks_twice = looks_twice
         self.reader = WordReader(width, window, decoder_width) if window else None
-        self.pointer = WordPointer() if window else StatePointer(width)
+        self.pointer = WordPointer(width, decoder_width * learns_match) if window else StatePointer(width)
         self.state = nn.Sequential(nn.LayerNorm(width), enter := nn.Linear(width, decoder_width))
         self.phrase = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, decoder_width)) if window else None
         if window:  # silent at birth, so that decoders taught by words alone are not upset when states come
@@ -88,9 +89,12 @@ class RegionDecoder(nn.Module):
 
     def prepare(self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None) -> PreparedPicture:
         """A fused vision map [B, F, h, w] and the language model's own cells [B, D, hc, wc] -> PreparedPicture."""
-        keys = self.pointer.prepare(cells.float().flatten(2).transpose(1, 2))
         hw = (cells.shape[-2], cells.shape[-1])
-        return PreparedPicture(self.mask.prepare(feature_map, cells, valid), keys, hw)
+        prepared, flat = self.mask.prepare(feature_map, cells, valid), cells.float().flatten(2).transpose(1, 2)
+        if isinstance(self.pointer, StatePointer):
+            return PreparedPicture(prepared, self.pointer.prepare(flat), hw)
+        shown = F.adaptive_avg_pool2d(prepared.cells.float(), hw).flatten(2).transpose(1, 2)
+        return PreparedPicture(prepared, self.pointer.prepare(flat, shown), hw)
 
     def forward(
         self,

@@ -19,6 +19,7 @@ from perceptiongpt.model.align import (
     Gallery,
     NamedMask,
     Naming,
+    match_loss,
     name_vectors,
     named_masks,
     naming_loss,
@@ -148,6 +149,20 @@ def test_without_a_projector_to_train_naming_is_refused(equipped: Make, picture:
     model = equipped()
     with pytest.raises(ValueError, match="trained_host_modules"):
         Gallery.fill(model, [(pictures(model.backbone, picture, 1), [halves()])])
+
+
+def test_a_match_is_taught_by_naming_things_and_by_finding_them(equipped: Make) -> None:
+    model = equipped(read_window=4, learns_match=True)
+    naming = Naming.of(model, [halves()], (2, 2), ["green"])
+    cells = torch.stack([naming.table[naming.which[i % 2]] for i in range(4)])[None]  # red left, blue right
+    shown = torch.randn(1, 4, model.settings.decoder_width)
+    pointer, share = model.decoder.pointer, {"named": 1.0}
+    keys = pointer.prepare(cells, shown)
+    right, mirrored = (match_loss(model, k, naming, share) for k in (keys, keys.flip(1)))
+    assert 0 < right < mirrored and torch.isclose(match_loss(model, keys, naming, {"named": 0.5}), right / 2)
+    assert match_loss(model, keys, None, share).item() == 0.0
+    right.backward()
+    assert pointer.asked[1].weight.grad.abs().max() > 0
 
 
 def test_what_is_shown_is_told_from_names_that_share_no_word_with_it() -> None:

@@ -148,6 +148,7 @@ def test_regions_spoken_of_without_a_picture_are_refused(equipped: Make, sample:
     "wrong",
     [
         {"vis_tokens": 0},
+        {"learns_match": True},
         {"vis_tokens": 65},
         {"vis_tokens": "2"},
         {"decoder_width": 20},

@@ -52,6 +52,22 @@ def test_a_fresh_pointer_finds_the_cell_that_is_most_like_what_it_is_given(point
     assert pointer(asked, pointer.prepare(cells), owner).argmax(-1).tolist() == meant.tolist()
 
 
+def test_a_learnt_match_is_silent_at_birth_and_learns_what_the_cosine_is_bound_to_miss() -> None:
+    torch.manual_seed(0)
+    plain, learning = WordPointer(), WordPointer(16, 8)
+    phrases, owner = torch.randn(3, 16), torch.tensor([0, 1, 1])
+    cells, shown = torch.ones(2, 5, 16), torch.randn(2, 5, 8)  # cells that embeddings can't tell from each other
+    before = learning(phrases, learning.prepare(cells, shown), owner)
+    assert torch.allclose(before, plain(phrases, plain.prepare(cells), owner), atol=1e-6)
+    steps = torch.optim.Adam(learning.parameters(), 1e-2)
+    for _ in range(100):
+        steps.zero_grad()
+        found = learning(phrases, learning.prepare(cells, shown), owner)
+        torch.nn.functional.cross_entropy(found, meant := torch.tensor([4, 2, 0])).backward()
+        steps.step()
+    assert learning(phrases, learning.prepare(cells, shown), owner).argmax(-1).equal(meant)
+
+
 @pytest.mark.parametrize("hw", [(4, 6), (8, 12), (9, 5)])
 def test_narrowed_heat_keeps_its_shape_near_the_best_cell_and_little_far_from_it(hw: tuple[int, int]) -> None:
     logits = torch.zeros(2, 4, 6, requires_grad=True)
