@@ -85,8 +85,11 @@ def opened(name: str, arm: Arm, seed: int) -> Any:
     side = {"height": arm.side, "width": arm.side}
     if name == "default":
         processor.image_processor.size = processor.image_processor.crop_size = side
-    top = host.config.vision_feature_layer % (host.config.vision_config.num_hidden_layers + 1)
-    last = [f"{TOWER}.{i}" for i in range(max(0, top - arm.whole), top)]
+    count = host.config.vision_config.num_hidden_layers
+    top = host.config.vision_feature_layer % (count + 1)
+    # Those above what is read learn nothing, but what learns is float32, and a layer of half precision can't follow it.
+    last = [f"{TOWER}.{i}" for i in range(max(0, top - arm.whole), count)] if arm.whole else []
+    last += ["model.vision_tower.layernorm"] * bool(last)
     modules = ("model.multi_modal_projector", *last)
     model = equip(host, processor, seed=seed, trained_host_modules=modules, **{**BASE, **arm.settings})
     if arm.one_layer:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, overload
 
 import torch
+from PIL import Image
 
 from perceptiongpt.asking import WORDS_LIMIT, Shown, checked_words, question_turn
+from perceptiongpt.closer import closer
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.batch import Batch
 from perceptiongpt.core.canvas import Canvas
@@ -99,7 +101,8 @@ class Eye:
         canvases = tuple(backbone.canvas(p.size) for p in opened)
         views = [canvas.view(p) for canvas, p in zip(canvases, opened, strict=True)]
         encoded = self.model.see(backbone.pixels(views))
-        return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started)
+        kept = tuple(opened) if self.model.settings.looks_closer else ()
+        return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started, kept)
 
     def hear(self, prompts: Batch, seen: Encoded, pictures: Sequence[Any], **how: Any) -> list[Spoken]:
         """`generate` at the operating point; what a model that enumerates finds comes from left to right."""
@@ -156,6 +159,7 @@ class SeenAll:
     canvases: tuple[Canvas, ...]
     rows: tuple[int, ...]
     vision: float  # seconds that opening and encoding took
+    pictures: tuple[Image.Image, ...] = ()  # where answers look closer
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -224,11 +228,18 @@ class SeenAll:
         spoken = self.eye.hear(prompts, self.encoded, self.rows, **how)
         hw = self.encoded.sources_hw
         made = [
-            kept(told(self.eye, hw, said, request, canvas), said, request.label, least)
+            kept(self._closer(told(self.eye, hw, said, request, canvas), said), said, request.label, least)
             for said, request, canvas in zip(spoken, requests, canvases, strict=True)
         ]
         total = self.vision + time.perf_counter() - started
         return [replace(a, timings={"vision": self.vision, **a.timings, "total": total}) for a in made]
+
+    def _closer(self, answer: Answer, said: Spoken) -> Answer:
+        if not self.pictures:
+            return answer
+        started = time.perf_counter()
+        regions = closer(self.eye, answer.regions, said, self.pictures)
+        return replace(answer, regions=regions, timings={**answer.timings, "closer": time.perf_counter() - started})
 
 
 class Seen:

@@ -49,8 +49,8 @@ FORMATS = {
 
 
 def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) -> Source | Stream:
-    """The source called `name`: "shapes"; "scenes:SPLIT", "missing:SPLIT" and "alike:SPLIT", the flavours of
-    `SceneStream`; "questions:SPLIT" and "captions:SPLIT", words alone about scenes; "pointed:SPLIT", those
+    """The source called `name`: "shapes"; "scenes:SPLIT", "missing:SPLIT", "alike:SPLIT" and "closer:SPLIT", flavours
+    of `SceneStream`; "questions:SPLIT" and "captions:SPLIT", words alone about scenes; "pointed:SPLIT", those
     questions answered by pointing first; "photos:train", the photographs that ship; "vqa:FORMAT:FILE[:PART]"
     (data.vqa); "FORMAT:PATH[:SPLIT]", or a path whose format can be told; "stream:NAME" reads those one after the other
     and holds few, and so are addresses read.
@@ -64,7 +64,7 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
         from perceptiongpt.data.shapes import shapes
 
         return shapes(_count(rest, SHAPES, name), seed)
-    if kind in ("scenes", "missing", "alike"):
+    if kind in ("scenes", "missing", "alike", "closer"):
         from perceptiongpt.data.objects import ObjectLibrary
         from perceptiongpt.data.scenes import SceneStream
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from perceptiongpt.asking import Shown, checked_words, question_turn
+from perceptiongpt.closer import closer
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data.collate import assemble, pad_id
@@ -33,6 +34,7 @@ class Talk:
         self.turns: list[Turn] = []
         self.canvases: list[Canvas] = []
         self._views: list[Image.Image] = []
+        self._pictures: list[Image.Image] = []  # where answers look closer
         self._seen: Any = None
 
     @torch.inference_mode()
@@ -55,9 +57,12 @@ class Talk:
         rendered = renderer.asking([*self.turns, turn], [held.spelled(c) for c in canvases], canvases)
         prompts = assemble([rendered], [canvases], {}, pad_id(renderer.tokenizer), left=True)
         (said,) = self.eye.hear(prompts, seen, [range(len(canvases))], **how)
+        whole = [*self._pictures, *opened] if self.eye.model.settings.looks_closer else []
         answer = self._answer(said, turn, canvases, seen)
+        if whole:
+            answer = replace(answer, regions=closer(self.eye, answer.regions, said, whole))
         self.turns += [turn, self._spoken(said, answer)]
-        self.canvases, self._views, self._seen = canvases, views, seen
+        self.canvases, self._views, self._pictures, self._seen = canvases, views, whole, seen
         return kept(answer, said, None, least)
 
     def _turn(self, text: str, region: Shown, canvases: list[Canvas]) -> Turn:

@@ -73,7 +73,8 @@ def left_to_right(said: Spoken, k: int) -> Spoken:
         keys.append((breath, said.pictures[n], x[n], n))
     order = [key[-1] for key in sorted(keys)]
     regions = Regions(*(getattr(said.regions, f)[order] for f in ("boxes", "masks", "points", "scores")))
-    return replace(said, regions=regions, pictures=[said.pictures[n] for n in order])
+    pictures, heard = [said.pictures[n] for n in order], [said.heard[n] for n in order]
+    return replace(said, regions=regions, pictures=pictures, heard=heard)
 
 
 def kept(answer: Answer, said: Spoken, phrase: str | None, least: float) -> Answer:

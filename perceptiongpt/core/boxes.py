@@ -7,6 +7,8 @@ N, M rows of boxes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +16,7 @@ from torch import Tensor
 # Under this area a box is a line or a point: a ratio of two such areas says nothing, and its gradient would explode.
 NO_AREA = 1e-12
 SAME = 0.7  # IoU of boxes above which two are of one thing; usual for suppressing what was found twice
+LEAST_AROUND = 0.25  # of a picture's shorter side: what is smaller is looked at no closer
 FINER = 4  # times as fine as a decoded mask its rim is looked for
 
 
@@ -56,6 +59,21 @@ def giou_xyxy(a: Tensor, b: Tensor) -> Tensor:
     intersection, union = _overlap(a, b)
     hull = area_xyxy(torch.cat([torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])], -1))
     return _ratio(intersection, union) - _ratio(hull - union, hull)
+
+
+def around(xyxy: Sequence[float], size_wh: tuple[int, int], times: float) -> tuple[int, int, int, int]:
+    """The square around a box of a picture, `times` as long as its longer side, moved and cut so as to lie within.
+
+    No less than LEAST_AROUND of the picture's shorter side. Pixels, whole, right and lower end left out.
+    """
+    width, height = size_wh
+    side = max(times * max(xyxy[2] - xyxy[0], xyxy[3] - xyxy[1]), LEAST_AROUND * min(size_wh), 1.0)
+    spans = []
+    for low, high, end in ((xyxy[0], xyxy[2], width), (xyxy[1], xyxy[3], height)):
+        length = min(end, round(side))
+        begin = min(max(round((low + high - length) / 2), 0), end - length)
+        spans.append((begin, begin + length))
+    return spans[0][0], spans[1][0], spans[0][1], spans[1][1]
 
 
 def drawn_round(cxcywh: Tensor, masks: Tensor, agree: float) -> Tensor:

@@ -27,6 +27,7 @@ from perceptiongpt.data.jsonl import read_jsonl, read_rows, write_jsonl
 from perceptiongpt.data.objects import SPLITS, ObjectLibrary, Split
 from perceptiongpt.data.sample import Sample
 from perceptiongpt.data.scene_cast import cast_of
+from perceptiongpt.data.scene_closer import closer_sample
 from perceptiongpt.data.scene_compose import SceneObject, compose
 from perceptiongpt.data.scene_expressions import MIX, MIX_ALIKE, MIX_MISSING, express
 from perceptiongpt.data.scene_referents import Expression, Scene
@@ -35,7 +36,7 @@ from perceptiongpt.data.scene_talk import scene_sample, shown
 __all__ = ["Expression", "Scene", "SceneObject", "SceneStream", "Scenes", "make_scene", "scene_samples", "write_scenes"]
 
 JPEG_QUALITY = 90
-FLAVOURS = {"scenes": MIX, "missing": MIX_MISSING, "alike": MIX_ALIKE}
+FLAVOURS = {"scenes": MIX, "missing": MIX_MISSING, "alike": MIX_ALIKE, "closer": MIX}
 ALIKE = (0.0, 0.0, 0.25, 0.25, 0.15, 0.1, 0.1, 0.08, 0.07)  # how often 0, 1, 2 … 8 things of a picture are of one kind
 
 
@@ -71,7 +72,8 @@ class SceneStream:
     `turns`: how many questions (least, most) are asked about a picture of 2 to 6 things. `flavour`: "scenes";
     "missing": half of the questions are for what isn't there, and answered with a region that is nowhere, an empty
     mask, so that the score learns presence; "alike": 2 to 8 of a picture's things are of one kind, asked for together
-    or told apart by colour, place, size, relation and order.
+    or told apart by colour, place, size, relation and order; "closer": pieces of pictures around one thing, asked for
+    what the whole picture shows (`scene_closer`).
     """
 
     split: Split
@@ -92,6 +94,8 @@ class SceneStream:
     def __getitem__(self, i: int) -> Sample:
         if not -self.n <= i < self.n:
             raise IndexError(f"scene {i} came; there are {self.n}")
+        if self.flavour == "closer":
+            return _closer(self.library, self.split, self.seed, i % self.n)
         scene, sample = _sample(self.library, self.split, self.seed, i % self.n, self.turns, self.flavour)
         return replace(sample, meta={**sample.meta, **shown(scene)})
 
@@ -117,6 +121,20 @@ def _sample(
             scene = replace(scene, id=f"{split}-{seed}-{index:06d}")
             return scene, scene_sample(scene, sample_rng, *turns, nowhere=flavour == "missing")
     raise ValueError(f"no picture of split {split!r} offers a question; the library in {library.folder} is too small")
+
+
+def _closer(library: ObjectLibrary, split: Split, seed: int, index: int) -> Sample:
+    """A piece of the scene of that index, or of the first after it that has one, every other one with several alike."""
+    for again in range(100):
+        at = index + again * 10_000_000
+        rng = _generator(split, seed, at, 3)
+        alike = int(rng.choice(len(ALIKE), p=ALIKE)) if rng.random() < 0.5 else 0
+        mix = FLAVOURS["alike" if alike else "closer"]
+        scene = make_scene(library, split, seed, at, (alike, alike + 2) if alike else (2, 6), mix=mix, alike=alike)
+        sample = closer_sample(scene, rng)
+        if sample is not None:
+            return sample
+    raise ValueError(f"no picture of split {split!r} offers a thing to look at; give a larger library")
 
 
 def _generator(split: Split, seed: int, index: int, purpose: int) -> np.random.Generator:

@@ -20,7 +20,7 @@ from transformers.generation.logits_process import LogitsProcessorList, Temperat
 from perceptiongpt.core.batch import Batch, Regions
 from perceptiongpt.core.slots import Words, places, since_region, write
 from perceptiongpt.model.perception import PerceptionModel
-from perceptiongpt.model.pointing import Pointing
+from perceptiongpt.model.pointing import Heard, Pointing
 from perceptiongpt.model.prefix import follow, shared
 from perceptiongpt.model.requests import hear, listen
 from perceptiongpt.model.seen import Seen
@@ -36,6 +36,7 @@ class Spoken:
     pictures: list[int] = field(default_factory=list)  # for each region, which of `seen` it lies in
     timings: dict[str, float] = field(default_factory=dict)  # seconds of the whole batch: prefill, decode, heads
     looked: list[Tensor] = field(default_factory=list)  # of each request: [n], how it looked over the picture
+    heard: list[Heard] = field(default_factory=list)  # of each region, what it was decoded from
 
 
 @torch.inference_mode()
@@ -192,7 +193,10 @@ def generate(
                 asked[b] += 1
                 glances[b].extend([] if reply.looked is None else [reply.looked[n]])
         clock["decode"] += time.perf_counter() - started
-    return [Spoken(ids[b], at[b], pointing.regions(b), pointing.lies[b], dict(clock), glances[b]) for b in range(rows)]
+    return [
+        Spoken(ids[b], at[b], pointing.regions(b), pointing.lies[b], dict(clock), glances[b], pointing.heard[b])
+        for b in range(rows)
+    ]
 
 
 def _last(

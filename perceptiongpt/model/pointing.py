@@ -20,6 +20,8 @@ from perceptiongpt.core.slots import Words
 from perceptiongpt.model.seen import Seen
 from perceptiongpt.tasks.mask import MASK_SIDE
 
+Heard = tuple[Tensor, Words | None]  # states [K, D] of a region, and the words before it, one row of them
+
 
 class Pointing:
     """The regions of each row, and the one that it is saying; `pictures`: in which of `seen` each row may point.
@@ -37,6 +39,7 @@ class Pointing:
         rows = len(pictures)
         self.found: list[list[Regions]] = [[] for _ in range(rows)]
         self.lies: list[list[int]] = [[] for _ in range(rows)]  # of each region, in which of `seen`
+        self.heard: list[list[Heard]] = [[] for _ in range(rows)]  # and what it was decoded from
         self.waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region that is not yet said whole
         self.ended = [False] * rows  # the last of this breath was none
         self._words: list[Words | None] = [None] * rows  # before the region that is being said
@@ -75,7 +78,8 @@ class Pointing:
     def _decoded(self, rows: list[int]) -> dict[int, Tensor]:
         """Decode what these rows have said whole, keep it, and give what is fed back."""
         states = torch.stack([torch.stack(self.waiting[b]) for b in rows])  # [n, K, D]
-        regions, where = self._sought(rows, states, self._told(rows))
+        words = self._told(rows)
+        regions, where = self._sought(rows, states, words)
         picture = torch.tensor(where, device=states.device)
         spoken = self.model.respell(regions, self.seen, picture) if self.feedback else torch.zeros_like(states[:, -1])
         vectors = {}
@@ -90,6 +94,7 @@ class Pointing:
             vectors[b] = spoken[n]
             self.found[b].append(_at(regions, [n]))
             self.lies[b].append(where[n])
+            self.heard[b].append((states[n], None if words is None else words.at(slice(n, n + 1))))
             if scores is not None:
                 area = F.adaptive_avg_pool2d(regions.masks[n][None].sigmoid(), MASK_SIDE)[0]
                 earlier = self._breath[b].get(where[n])

@@ -18,6 +18,7 @@ GROWN: dict[str, tuple[str, ...]] = {
     "region_features": ("encoder.look.",),
     "weighs_match": ("decoder.score.match.",),
     "learns_match": ("decoder.pointer.asked.", "decoder.pointer.shown."),
+    "looks_closer": (),
 }
 _LIMITS = {
     "vis_tokens": (1, 64),
@@ -52,6 +53,7 @@ class Settings:
     looks_twice: bool = False  # decoders find box and mask by a second look, near where the first one points
     region_features: bool = False  # a region's vector carries what the picture shows there, too
     weighs_match: bool = False  # a region's score is told how well the words match the picture, there and at best
+    looks_closer: bool = False  # an answer's regions are found again in a piece of the picture around each
     learns_match: bool = False  # words and picture are matched by learnt projections, too, not by cosine alone
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
     answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS

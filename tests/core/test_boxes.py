@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perceptiongpt.core.boxes import (
+    LEAST_AROUND,
     area_xyxy,
+    around,
     cxcywh_to_xyxy,
     drawn_round,
     giou_xyxy,
@@ -131,3 +133,23 @@ def test_boxes_are_drawn_each_round_its_own_mask() -> None:
     drawn = drawn_round(boxes, masks, 0.6)
     assert drawn[0, 2] < 0.28
     torch.testing.assert_close(drawn[1], boxes[1])
+
+
+@settings(deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 900), st.integers(1, 900)),
+    corners=st.tuples(*[st.floats(0, 1)] * 4),
+    times=st.floats(1, 10),
+)
+def test_the_piece_around_a_box_lies_in_the_picture_and_holds_the_box_where_it_fits(
+    size: tuple[int, int], corners: tuple[float, ...], times: float
+) -> None:
+    (x0, x1), (y0, y1) = (sorted(v * s for v in corners[i::2]) for i, s in enumerate(size))
+    left, top, right, bottom = around((x0, y0, x1, y1), size, times)
+    assert 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]
+    long = max(times * max(x1 - x0, y1 - y0), LEAST_AROUND * min(size), 1)
+    for low, high, begin, end, length in ((x0, x1, left, right, size[0]), (y0, y1, top, bottom, size[1])):
+        assert end - begin == min(length, round(long))
+        assert begin - 1 <= low and high <= end + 1  # whole pixels
+        free = begin > 0 and end < length
+        assert not free or abs((begin + end) - (low + high)) <= 1.001  # in the middle, but for the picture's rim

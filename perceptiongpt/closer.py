@@ -1,0 +1,79 @@
+"""A second look from closer by: each region is found again in a piece of its picture, which has more pixels there.
+
+Knows regions in pixels, their pictures and what was heard when they were said. Knows neither prompts nor judging.
+Beyond the papers; the language model isn't run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from perceptiongpt.core.answer import Region
+from perceptiongpt.core.boxes import around, drawn_round, iou_xyxy
+from perceptiongpt.core.slots import Words
+from perceptiongpt.model.generate import Spoken
+
+TIMES = 2.2  # sides of a region's box that its piece is long
+AGREE = 0.3  # IoU of both looks' boxes under which the second means something else, and the first one stands
+AT_ONCE = 8  # pieces
+
+Piece = tuple[int, int, int, int]  # xyxy of a picture, whole pixels
+
+
+@torch.inference_mode()
+def closer(eye: Any, regions: Sequence[Region], said: Spoken, pictures: Sequence[Image.Image]) -> tuple[Region, ...]:
+    """The regions of an answer, in its order, as a second look finds them.
+
+    Those without a box stay as they are, and those whose piece is all of the picture. `pictures`: those that
+    `said.pictures` counts. A score is that of the mean of both looks' logits.
+    """
+    made, pieces = list(regions), dict[int, Piece]()
+    for n, region in enumerate(regions):
+        if region.box is not None:
+            size = pictures[said.pictures[n]].size
+            piece = around(region.box, size, TIMES)
+            if piece != (0, 0, *size):
+                pieces[n] = piece
+    for start in range(0, len(pieces), AT_ONCE):
+        part = list(pieces)[start : start + AT_ONCE]
+        for n, region in zip(part, _again(eye, regions, said, {n: pieces[n] for n in part}, pictures), strict=True):
+            made[n] = region
+    return tuple(made)
+
+
+def _again(
+    eye: Any, regions: Sequence[Region], said: Spoken, pieces: Mapping[int, Piece], pictures: Sequence[Image.Image]
+) -> list[Region]:
+    """A few regions of an answer, by their pieces, looked at together."""
+    model, backbone, which = eye.model, eye.model.backbone, list(pieces)
+    whole = [pictures[said.pictures[n]] for n in which]
+    crops = [picture.crop(pieces[n]) for n, picture in zip(which, whole, strict=True)]
+    canvases = [backbone.canvas(crop.size) for crop in crops]
+    seen = model.see(backbone.pixels([canvas.view(crop) for canvas, crop in zip(canvases, crops, strict=True)]))
+    states = torch.stack([said.heard[n][0] for n in which])
+    words = [w for n in which if (w := said.heard[n][1]) is not None]
+    told = Words(torch.cat([w.vectors for w in words]), torch.cat([w.there for w in words])) if words else None
+    found = model.decode(states, seen, torch.arange(len(which), device=states.device), told)
+    boxes = drawn_round(found.boxes.cpu(), found.masks.cpu(), eye.operating.agree)
+    logits = (said.regions.scores[which].to(found.scores) + found.scores) / 2
+    made = []
+    rows = zip(which, canvases, whole, eye.operating.scores(logits).tolist(), strict=True)
+    for i, (n, canvas, picture, score) in enumerate(rows):
+        x, y, right, bottom = pieces[n]
+        x0, y0, x1, y1 = canvas.boxes_out(boxes[i : i + 1])[0].tolist()
+        box = (x0 + x, y0 + y, x1 + x, y1 + y)
+        region = replace(regions[n], score=score)
+        if iou_xyxy(torch.tensor(box), torch.tensor(region.box)) >= AGREE:
+            region = replace(region, box=box)
+            if region.mask is not None:
+                mask = np.zeros(picture.size[::-1], bool)
+                mask[y:bottom, x:right] = canvas.masks_out(found.masks[i : i + 1].float())[0]
+                region = replace(region, mask=mask)
+        made.append(region)
+    return made

@@ -1,0 +1,117 @@
+"""Laws of a second look: it asks no language model, keeps order and size, and leaves what it finds elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from perceptiongpt import closer as second
+from perceptiongpt.core.answer import Region
+from perceptiongpt.core.boxes import around
+from perceptiongpt.predict import Eye
+from perceptiongpt.talk import Talk
+
+
+@pytest.fixture
+def closely(eye: Eye, monkeypatch: pytest.MonkeyPatch) -> Eye:
+    monkeypatch.setattr(second, "AGREE", 0.0)  # a model of random weights never means the same twice
+    monkeypatch.setattr(second, "TIMES", 0.5)  # and its boxes fill pictures
+    monkeypatch.setattr(eye.model, "settings", replace(eye.model.settings, looks_closer=True))
+    return eye
+
+
+def test_regions_keep_their_number_and_words_and_lie_in_the_piece_that_was_looked_at(
+    closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = closely.segment(photo, "the red circle")
+    monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, looks_closer=False))
+    first = closely.segment(photo, "the red circle")
+    assert len(again) == len(first) > 0 and again.text == first.text
+    assert not np.allclose(again.xyxy, first.xyxy) and not np.allclose(again.score, first.score)
+    for new, old in zip(again, first, strict=True):
+        x0, y0, x1, y1 = around(old.box, photo.size, second.TIMES)
+        assert x0 <= new.box[0] <= new.box[2] <= x1 and y0 <= new.box[1] <= new.box[3] <= y1
+        assert new.mask.shape == old.mask.shape and new.mask.sum() == new.mask[y0:y1, x0:x1].sum()
+        assert (new.label, new.span, new.point) == (old.label, old.span, old.point)
+    assert "closer" in again.timings and "closer" not in first.timings
+
+
+def test_what_the_second_look_finds_elsewhere_changes_no_region(
+    closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second, "AGREE", 1.1)
+    again = closely.segment(photo, "the red circle")
+    monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, looks_closer=False))
+    first = closely.segment(photo, "the red circle")
+    assert np.array_equal(again.xyxy, first.xyxy) and np.array_equal(again.masks, first.masks)
+    assert not np.allclose(again.score, first.score)  # which tells that it was doubted
+
+
+def test_a_second_look_calls_no_language_model_and_points_need_none(
+    closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(closely.model, "call_counter", calls.append)
+    closely.segment(photo, "the red circle")
+    looked = len(calls)
+    calls.clear()
+    pointed = closely.point(photo, "the red circle")
+    assert len(calls) == looked and all(r.box is None and r.point is not None for r in pointed)
+    monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, looks_closer=False))
+    calls.clear()
+    closely.segment(photo, "the red circle")
+    assert len(calls) == looked
+
+
+def test_many_regions_are_looked_at_a_few_at_a_time_and_as_one_by_one(
+    closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = closely.segment(photo, "the red circle")
+    monkeypatch.setattr(second, "AT_ONCE", 1)
+    alone = closely.segment(photo, "the red circle")
+    assert np.allclose(answer.xyxy, alone.xyxy, atol=1e-2) and np.allclose(answer.score, alone.score, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (300, 4)])
+def test_pictures_of_any_size_are_looked_at_closer(closely: Eye, size: tuple[int, int]) -> None:
+    for region in closely.segment(Image.new("RGB", size, "teal"), "the red circle"):
+        assert 0 <= region.box[0] <= region.box[2] <= size[0] and region.mask.shape == size[::-1]
+
+
+def test_in_a_talk_each_region_is_looked_at_in_its_own_picture(closely: Eye) -> None:
+    talk, rng = Talk(closely), np.random.default_rng(0)
+    for size in ((40, 30), (20, 60)):
+        noise = Image.fromarray(rng.integers(0, 255, (*size[::-1], 3)).astype(np.uint8))
+        answer = talk.say("what is in", noise, max_new_tokens=6)
+    sizes = [(40, 30), (20, 60)]
+    assert len(answer) > 0
+    for region in answer:
+        assert region.mask.shape == sizes[region.picture][::-1] and region.box[2] <= sizes[region.picture][0]
+
+
+def test_every_host_family_looks_closer(any_eye: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(any_eye.model, "settings", replace(any_eye.model.settings, looks_closer=True))
+    answer = any_eye.segment(photo, "a")
+    assert all(0 <= r.box[0] <= r.box[2] <= photo.width and r.mask.shape == photo.size[::-1] for r in answer)
+
+
+def test_where_the_piece_is_all_of_the_picture_nothing_is_looked_at_again(
+    closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second, "TIMES", 1000.0)
+    again = closely.segment(photo, "the red circle")
+    monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, looks_closer=False))
+    first = closely.segment(photo, "the red circle")
+    assert np.array_equal(again.xyxy, first.xyxy) and np.array_equal(again.score, first.score)
+
+
+def test_what_has_no_box_stays(closely: Eye, photo: Image.Image) -> None:
+    said: Any = None
+    region = Region(point=(3.0, 4.0), score=0.5)
+    assert second.closer(closely, [region], said, [photo]) == (region,)
+    assert torch.is_inference_mode_enabled() is False
