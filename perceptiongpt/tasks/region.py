@@ -23,6 +23,9 @@ from perceptiongpt.tasks.score import ScoreDecoder, match
 from perceptiongpt.tasks.words import WordReader
 
 
+AWAY = 12.0  # logits by which a cell falls back where what was found before covers it
+
+
 class RegionEncoder(nn.Module):
     """Boxes, masks and points -> one vector [N, D] a region, at the norm of the host's own embedding rows.
 
@@ -122,7 +125,11 @@ class RegionDecoder(nn.Module):
             points = self.pointer(phrase, keys, owner)
             tokens, there = torch.cat([tokens, heard], dim=1), torch.cat([there, words.there], dim=1)
             begin = begin + self.phrase(phrase).unsqueeze(1)
-        alike, heat = points, points.softmax(-1)
+        alike, covered = points, None
+        if earlier is not None and self.mask.earlier is not None:  # what was found already is not pointed at again
+            covered = AWAY * F.adaptive_avg_pool2d(earlier, prepared.cells_hw).flatten(1)
+            points = points - covered
+        heat = points.softmax(-1)
         heat = (heat / heat.amax(-1, keepdim=True)).unflatten(-1, prepared.cells_hw).unsqueeze(1)
         heat = F.interpolate(heat, prepared.map.hw, mode="bilinear", align_corners=False).flatten(1)
         there = F.pad(there, (0, len(self.queries)), value=True)
@@ -131,6 +138,8 @@ class RegionDecoder(nn.Module):
         first, masks, finer = self.mask(tokens, *given, heat, there, earlier)
         points = points.float().unflatten(-1, prepared.cells_hw)
         points = points + F.adaptive_avg_pool2d(finer.float(), prepared.cells_hw)
+        if covered is not None:
+            points = points - covered.unflatten(-1, prepared.cells_hw)
         found = first
         if self.looks_twice:
             found, masks, _ = self.mask(tokens, *given, narrowed(heat, points, prepared.map.hw), there, earlier)

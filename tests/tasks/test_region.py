@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.losses import cell_cross_entropy, cells_target
 from perceptiongpt.core.objective import painted
+from perceptiongpt.core.slots import Words
 from perceptiongpt.tasks.box import extent_cxcywh
-from perceptiongpt.tasks.region import RegionDecoder, RegionEncoder
+from perceptiongpt.tasks.region import AWAY, RegionDecoder, RegionEncoder
 
 PARTS = ("box", "mask", "point")
 
@@ -93,6 +95,25 @@ def test_a_second_look_finds_what_the_first_one_points_at() -> None:
     assert not torch.allclose(one.boxes, other.boxes) and not torch.allclose(one.masks, other.masks)
     twice(states, twice.prepare(*pictures), owner).points.sum().backward()
     assert twice.mask.hyper_where.weight.grad is not None  # the first look learns where
+
+
+def test_one_that_enumerates_points_at_nothing_that_was_found_and_scores_the_match_as_it_was() -> None:
+    torch.manual_seed(0)
+    decoder = RegionDecoder(20, 12, 32, window=4, enumerates=True, weighs_match=True).eval()
+    prepared = decoder.prepare(torch.randn(1, 12, 6, 6), torch.randn(1, 20, 6, 6))
+    words = Words(torch.randn(1, 4, 20), torch.ones(1, 4, dtype=torch.bool))
+    owner, state = torch.tensor([0]), torch.randn(1, 1, 20)
+    matches: list[torch.Tensor] = []
+    decoder.score.match.register_forward_hook(lambda _, given, __: matches.append(given[0]))  # type: ignore[union-attr]
+    with torch.no_grad():
+        first = decoder(state, prepared, owner, words, torch.zeros(1, 24, 24))
+        best = int(first.points.flatten().argmax())
+        found = torch.zeros(1, 6, 6)
+        found.view(-1)[best] = 1.0
+        again = decoder(state, prepared, owner, words, F.interpolate(found[None], (24, 24))[0])
+    assert int(again.points.flatten().argmax()) != best
+    assert again.points.flatten()[best] < first.points.flatten()[best] - AWAY
+    assert torch.allclose(matches[0][:, [0, 2, 3]], matches[1][:, [0, 2, 3]])  # best, mean and spread
 
 
 def test_a_fresh_box_is_the_extent_of_its_mask() -> None:
