@@ -22,7 +22,6 @@ from perceptiongpt.tasks.point import PointEncoder, StatePointer, WordPointer, n
 from perceptiongpt.tasks.score import ScoreDecoder, match
 from perceptiongpt.tasks.words import WordReader
 
-
 AWAY = 12.0  # logits by which a cell falls back where what was found before covers it
 
 
