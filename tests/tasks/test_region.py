@@ -104,7 +104,7 @@ def test_one_that_enumerates_points_at_nothing_that_was_found_and_scores_the_mat
     words = Words(torch.randn(1, 4, 20), torch.ones(1, 4, dtype=torch.bool))
     owner, state = torch.tensor([0]), torch.randn(1, 1, 20)
     matches: list[torch.Tensor] = []
-    decoder.score.match.register_forward_hook(lambda _, given, __: matches.append(given[0]))  # type: ignore[union-attr]
+    decoder.score.match.register_forward_hook(lambda _, given, __: matches.append(given[0]))
     with torch.no_grad():
         first = decoder(state, prepared, owner, words, torch.zeros(1, 24, 24))
         best = int(first.points.flatten().argmax())
