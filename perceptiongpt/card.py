@@ -73,8 +73,8 @@ def model_hash(model: Any) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         told.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         told.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    if model.settings.looks_twice:  # the one setting that changes answers and no weight
-        told.update(b"looks_twice")
+    for name in model.settings.weightless:
+        told.update(name.encode())
     return told.hexdigest()
 
 

@@ -135,6 +135,7 @@ def fourth_light() -> Run:
         settings={
             "read_window": 12,  # as it has it
             "enumerates": True,
+            "passes_over": True,
             "looks_twice": True,
             "looks_closer": True,
             "region_features": True,

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from perceptiongpt import closer as second
-from perceptiongpt.core.answer import Region
+from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.boxes import around
 from perceptiongpt.predict import Eye
 from perceptiongpt.talk import Talk
@@ -25,12 +24,17 @@ def closely(eye: Eye, monkeypatch: pytest.MonkeyPatch) -> Eye:
     return eye
 
 
+def at_once(eye: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> Answer:
+    """The answer of a model that looks no closer."""
+    monkeypatch.setattr(eye.model, "settings", replace(eye.model.settings, looks_closer=False))
+    return eye.segment(photo, "the red circle")
+
+
 def test_regions_keep_their_number_and_words_and_lie_in_the_piece_that_was_looked_at(
     closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again = closely.segment(photo, "the red circle")
-    monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, looks_closer=False))
-    first = closely.segment(photo, "the red circle")
+    first = at_once(closely, photo, monkeypatch)
     assert len(again) == len(first) > 0 and again.text == first.text
     assert not np.allclose(again.xyxy, first.xyxy) and not np.allclose(again.score, first.score)
     for new, old in zip(again, first, strict=True):
@@ -46,8 +50,7 @@ def test_what_the_second_look_finds_elsewhere_changes_no_region(
 ) -> None:
     monkeypatch.setattr(second, "AGREE", 1.1)
     again = closely.segment(photo, "the red circle")
-    monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, looks_closer=False))
-    first = closely.segment(photo, "the red circle")
+    first = at_once(closely, photo, monkeypatch)
     assert np.array_equal(again.xyxy, first.xyxy) and np.array_equal(again.masks, first.masks)
     assert not np.allclose(again.score, first.score)  # which tells that it was doubted
 
@@ -62,9 +65,8 @@ def test_a_second_look_calls_no_language_model_and_points_need_none(
     calls.clear()
     pointed = closely.point(photo, "the red circle")
     assert len(calls) == looked and all(r.box is None and r.point is not None for r in pointed)
-    monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, looks_closer=False))
     calls.clear()
-    closely.segment(photo, "the red circle")
+    at_once(closely, photo, monkeypatch)
     assert len(calls) == looked
 
 
@@ -72,6 +74,7 @@ def test_many_regions_are_looked_at_a_few_at_a_time_and_as_one_by_one(
     closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = closely.segment(photo, "the red circle")
+    assert len(answer) > 1
     monkeypatch.setattr(second, "AT_ONCE", 1)
     alone = closely.segment(photo, "the red circle")
     assert np.allclose(answer.xyxy, alone.xyxy, atol=1e-2) and np.allclose(answer.score, alone.score, atol=1e-4)
@@ -95,8 +98,12 @@ def test_in_a_talk_each_region_is_looked_at_in_its_own_picture(closely: Eye) -> 
 
 
 def test_every_host_family_looks_closer(any_eye: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second, "AGREE", 0.0)
+    monkeypatch.setattr(second, "TIMES", 0.5)
+    first = any_eye.segment(photo, "a")
     monkeypatch.setattr(any_eye.model, "settings", replace(any_eye.model.settings, looks_closer=True))
     answer = any_eye.segment(photo, "a")
+    assert len(answer) == len(first) > 0 and not np.allclose(answer.score, first.score)
     assert all(0 <= r.box[0] <= r.box[2] <= photo.width and r.mask.shape == photo.size[::-1] for r in answer)
 
 
@@ -105,8 +112,7 @@ def test_where_the_piece_is_all_of_the_picture_nothing_is_looked_at_again(
 ) -> None:
     monkeypatch.setattr(second, "TIMES", 1000.0)
     again = closely.segment(photo, "the red circle")
-    monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, looks_closer=False))
-    first = closely.segment(photo, "the red circle")
+    first = at_once(closely, photo, monkeypatch)
     assert np.array_equal(again.xyxy, first.xyxy) and np.array_equal(again.score, first.score)
 
 
@@ -114,4 +120,3 @@ def test_what_has_no_box_stays(closely: Eye, photo: Image.Image) -> None:
     said: Any = None
     region = Region(point=(3.0, 4.0), score=0.5)
     assert second.closer(closely, [region], said, [photo]) == (region,)
-    assert torch.is_inference_mode_enabled() is False

@@ -26,6 +26,7 @@ from perceptiongpt.core.packed import Packed, pack
 from perceptiongpt.data.scenes import Scenes
 from perceptiongpt.evaluate import Workers, evaluate, teacher_forced
 from perceptiongpt.judging import judged, measure
+from perceptiongpt.model.settings import GROWN
 from perceptiongpt.predict import Eye
 from perceptiongpt.questions import Asked, Question, expression_questions, questions_of
 from perceptiongpt.tables import table, to_json
@@ -267,8 +268,11 @@ def test_hashes_tell_models_and_data_apart(eye: Eye) -> None:
     first.data.copy_(kept)
     settings = eye.model.settings
     try:
-        eye.model.settings = replace(settings, looks_twice=True)  # no weight, and other answers
-        assert model_hash(eye.model) != before
+        told = {before}
+        for name in (n for n, added in GROWN.items() if not added):  # no weight, and other answers
+            eye.model.settings = replace(settings, enumerates=True, **{name: True})
+            told.add(model_hash(eye.model))
+        assert len(told) == 4
     finally:
         eye.model.settings = settings
 

@@ -23,7 +23,6 @@ from perceptiongpt.model import pointing, store
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.predict import Eye, load
 from perceptiongpt.talk import Talk
-from perceptiongpt.tasks import region
 from perceptiongpt.telling import kept, left_to_right
 
 BOXES = [[0.3, 0.3, 0.2, 0.2], [0.7, 0.7, 0.2, 0.2], [0.31, 0.3, 0.2, 0.2]]  # cxcywh; IoU of first and last is 0.90
@@ -243,7 +242,6 @@ def test_a_model_that_enumerates_is_asked_at_its_operating_point_and_answers_fro
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pointing, "SAME", 1.0)  # random weights say one box again and again
-    monkeypatch.setattr(region, "AWAY", 0.0)  # the two rules that hold from birth on
     folder = store.save(stir(equipped("aya_vision")), tmp_path / "model", "tiny:aya_vision")
     plain = Eye(store.load(folder, *open_host("tiny:aya_vision")))
     grown = Eye(store.load(folder, *open_host("tiny:aya_vision"), {"enumerates": True}))

@@ -44,7 +44,9 @@ class PerceptionModel(nn.Module):
         self.settings, self.backbone, self.host = settings, backbone, backbone.host
         self.vis_id = backbone.vocab_size
         self.encoder = RegionEncoder(width, backbone.row_norm, settings.decoder_width * settings.region_features)
-        grown = (settings.enumerates, settings.looks_twice, settings.weighs_match, settings.learns_match)
+        grown = [
+            getattr(settings, n) for n in ("enumerates", "looks_twice", "weighs_match", "learns_match", "passes_over")
+        ]
         sizes = (settings.decoder_width, settings.decoder_depth, settings.read_window)
         self.decoder = RegionDecoder(width, 2 * backbone.feature_width, *sizes, *grown)
         # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.

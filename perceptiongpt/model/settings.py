@@ -19,6 +19,7 @@ GROWN: dict[str, tuple[str, ...]] = {
     "weighs_match": ("decoder.score.match.",),
     "learns_match": ("decoder.pointer.asked.", "decoder.pointer.shown."),
     "looks_closer": (),
+    "passes_over": (),
 }
 _LIMITS = {
     "vis_tokens": (1, 64),
@@ -54,6 +55,7 @@ class Settings:
     region_features: bool = False  # a region's vector carries what the picture shows there, too
     weighs_match: bool = False  # a region's score is told how well the words match the picture, there and at best
     looks_closer: bool = False  # an answer's regions are found again in a piece of the picture around each
+    passes_over: bool = False  # decoders that enumerate don't point again at what they are shown of a row
     learns_match: bool = False  # words and picture are matched by learnt projections, too, not by cosine alone
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
     answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS
@@ -78,10 +80,17 @@ class Settings:
         for name in GROWN:
             if not isinstance(getattr(self, name), bool) or (getattr(self, name) and not self.decodes):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; wanted false, or true where <vis> is decoded")
+        if self.passes_over and not self.enumerates:
+            raise ValueError("passes_over is true and enumerates false; wanted rows in which to pass over something")
         if self.learns_match and not self.read_window:
             raise ValueError("learns_match is true and read_window 0; wanted a window of words to match with")
         if not isinstance(self.points, bool) or not (self.points or self.ask):
             raise ValueError(f"points is {self.points!r} and ask {self.ask!r}; wanted a plug-in that does one of them")
+
+    @property
+    def weightless(self) -> tuple[str, ...]:
+        """What is set of the settings that change answers and add no weight."""
+        return tuple(name for name, added in GROWN.items() if not added and getattr(self, name))
 
     @property
     def decodes(self) -> bool:

@@ -75,9 +75,10 @@ class RegionDecoder(nn.Module):
         looks_twice: bool = False,
         weighs_match: bool = False,
         learns_match: bool = False,
+        passes_over: bool = False,
     ) -> None:
         super().__init__()
-        self.looks_twice = looks_twice
+        self.looks_twice, self.passes_over = looks_twice, passes_over
         self.reader = WordReader(width, window, decoder_width) if window else None
         self.pointer = WordPointer(width, decoder_width * learns_match) if window else StatePointer(width)
         self.state = nn.Sequential(nn.LayerNorm(width), enter := nn.Linear(width, decoder_width))
@@ -125,7 +126,7 @@ class RegionDecoder(nn.Module):
             tokens, there = torch.cat([tokens, heard], dim=1), torch.cat([there, words.there], dim=1)
             begin = begin + self.phrase(phrase).unsqueeze(1)
         alike, covered = points, None
-        if earlier is not None and self.mask.earlier is not None:  # what was found already is not pointed at again
+        if earlier is not None and self.passes_over:
             covered = AWAY * F.adaptive_avg_pool2d(earlier, prepared.cells_hw).flatten(1)
             points = points - covered
         heat = points.softmax(-1)

@@ -86,7 +86,13 @@ def test_without_regions_the_answer_is_the_librarys_own(
         assert said.places == [] and len(said.regions.boxes) == 0
 
 
-GROWN = {"enumerates": True, "region_features": True, "looks_twice": True, "weighs_match": True, "learns_match": True}
+GROWN = {
+    "enumerates": True,
+    "region_features": True,
+    "looks_twice": True,
+    "weighs_match": True,
+    "learns_match": True,
+} | {"passes_over": True}
 
 
 @pytest.mark.parametrize(

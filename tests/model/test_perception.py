@@ -149,6 +149,7 @@ def test_regions_spoken_of_without_a_picture_are_refused(equipped: Make, sample:
     [
         {"vis_tokens": 0},
         {"learns_match": True},
+        {"passes_over": True},
         {"vis_tokens": 65},
         {"vis_tokens": "2"},
         {"decoder_width": 20},

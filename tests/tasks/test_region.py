@@ -97,9 +97,9 @@ def test_a_second_look_finds_what_the_first_one_points_at() -> None:
     assert twice.mask.hyper_where.weight.grad is not None  # the first look learns where
 
 
-def test_one_that_enumerates_points_at_nothing_that_was_found_and_scores_the_match_as_it_was() -> None:
+def test_one_that_passes_over_points_at_nothing_that_was_found_and_scores_the_match_as_it_was() -> None:
     torch.manual_seed(0)
-    decoder = RegionDecoder(20, 12, 32, window=4, enumerates=True, weighs_match=True).eval()
+    decoder = RegionDecoder(20, 12, 32, window=4, enumerates=True, weighs_match=True, passes_over=True).eval()
     prepared = decoder.prepare(torch.randn(1, 12, 6, 6), torch.randn(1, 20, 6, 6))
     words = Words(torch.randn(1, 4, 20), torch.ones(1, 4, dtype=torch.bool))
     owner, state = torch.tensor([0]), torch.randn(1, 1, 20)
@@ -111,6 +111,9 @@ def test_one_that_enumerates_points_at_nothing_that_was_found_and_scores_the_mat
         found = torch.zeros(1, 6, 6)
         found.view(-1)[best] = 1.0
         again = decoder(state, prepared, owner, words, F.interpolate(found[None], (24, 24))[0])
+        decoder.passes_over = False
+        fresh = decoder(state, prepared, owner, words, F.interpolate(found[None], (24, 24))[0])
+    assert torch.equal(fresh.points, first.points)  # as it is born, what was found changes nothing
     assert int(again.points.flatten().argmax()) != best
     assert again.points.flatten()[best] < first.points.flatten()[best] - AWAY
     assert torch.allclose(matches[0][:, [0, 2, 3]], matches[1][:, [0, 2, 3]])  # best, mean and spread
