@@ -38,13 +38,18 @@ class Rates:
     host: float = 2e-4
 
 
+AIMS = ("name", "words", "talk", "align", "ask", "all")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A stretch of a run with one aim.
 
     `aim`: "name" teaches the projector to name image tokens; "words" trains projector and decoders on words and
-    picture without running the language model, many times faster; "align" trains the static mapping of an asking
-    plug-in, "ask" its interactive network (LMEye's two stages); "all" trains everything that was added.
+    picture without running the language model, many times faster; "talk" trains what the language model reads of
+    regions and says, without running the decoders; "align" trains the static mapping of an asking plug-in, "ask" its
+    interactive network (LMEye's two stages); "all" trains everything that was added. `frozen`: what keeps still all the
+    same, by the first letters of parameters' names, such as "encoder.".
     """
 
     aim: str = "all"
@@ -54,10 +59,11 @@ class Stage:
     warmup: int = 50
     keep: int = 3000  # pictures whose vision features are kept, for the aim "name"
     rates: Rates = Rates()
+    frozen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.aim not in ("name", "words", "align", "ask", "all"):
-            raise ValueError(f"a stage's aim is {self.aim!r}; wanted 'name', 'words', 'align', 'ask' or 'all'")
+        if self.aim not in AIMS:
+            raise ValueError(f"a stage's aim is {self.aim!r}; wanted one of {', '.join(AIMS)}")
         if min(self.steps, self.batch, self.accumulate) < 1:
             raise ValueError(
                 f"a stage of {self.steps} steps of {self.batch} x {self.accumulate}; wanted at least 1 of each"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from perceptiongpt.config import Stage
-from perceptiongpt.core.objective import parts
+from perceptiongpt.core.objective import parts, text
 from perceptiongpt.data.objects import COLOURS
 from perceptiongpt.feed import Fed, Picked
 from perceptiongpt.model.align import Naming, looks_loss, match_loss, naming_loss, strangers
@@ -29,7 +29,7 @@ class Lesson(nn.Module):
         self, model: PerceptionModel, stage: Stage, weights: Mapping[str, float], names: Sequence[str] = ()
     ) -> None:
         super().__init__()
-        self.model, self.language, self.weights, self.names = model, stage.aim != "words", weights, names
+        self.model, self.aim, self.weights, self.names = model, stage.aim, weights, names
 
     def forward(self, fed: Fed | Picked, share: Mapping[str, float]) -> dict[str, Tensor]:
         model = self.model
@@ -37,7 +37,9 @@ class Lesson(nn.Module):
         with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
             if isinstance(fed, Picked):
                 return {"name": fed.gallery.loss(model, fed.rows, share)}
-            output = model(fed.batch, language=self.language)
+            output = model(fed.batch, language=self.aim != "words", regions=self.aim != "talk")
+            if self.aim == "talk":
+                return {"text": text(output.logits, output.targets) * share["tokens"]}
             loss_parts = parts(output, fed.batch, share)
             others = (*fed.names, *strangers(self.names, (*fed.names, *(n for group in fed.named for n, _ in group))))
             if (self.weights["name"] or self.weights["match"]) and output.cells is not None:

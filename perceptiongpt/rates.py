@@ -6,6 +6,7 @@ Knows names of parameters. Knows nothing of losses or data.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import torch
@@ -26,11 +27,11 @@ def group_of(name: str) -> str:
     return "rows" if name in ROWS else kind
 
 
-def freeze(model: PerceptionModel, rates: Rates) -> None:
-    """Train nothing at a rate of 0."""
+def freeze(model: PerceptionModel, rates: Rates, frozen: Sequence[str] = ()) -> None:
+    """Train nothing at a rate of 0, nor what has a name that begins with one of `frozen`."""
     peaks = asdict(rates)
     for name, p in model.named_parameters():
-        if p.requires_grad and not peaks[group_of(name)]:
+        if p.requires_grad and (not peaks[group_of(name)] or name.startswith(tuple(frozen))):
             p.requires_grad_(False)
 
 

@@ -74,13 +74,15 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
         return SceneStream(split, seed, _count(count, SCENES, name), library, (2, 5), kind)  # type: ignore[arg-type]
     if kind in ("questions", "captions", "pointed"):
         from perceptiongpt.data.objects import ObjectLibrary
-        from perceptiongpt.data.scene_questions import QuestionStream
+        from perceptiongpt.data.scene_questions import KINDS, QuestionStream
 
         split, _, count = rest.partition(":")
         library = ObjectLibrary.open()
         library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
         n = _count(count, SCENES, name)
-        how = {"captions": kind == "captions", "pointing": kind == "pointed"}
+        how: dict[str, Any] = {"captions": kind == "captions", "pointing": kind == "pointed"}
+        if kind == "pointed":  # a picture's tokens cost most of what is learnt: much is asked of each
+            how |= {"most": 6, "kinds": tuple(k for k in KINDS if k != "presence")}
         return QuestionStream(split, seed, n, library, **how)  # type: ignore[arg-type]
     if kind == "photos":
         from perceptiongpt.data.photographed import PHOTOGRAPHS, Photographs

@@ -57,6 +57,9 @@ def train(
     for part, setting in (("look", "region_features"), ("match", "learns_match")):
         if getattr(run.weights, part) and not getattr(model.settings, setting):
             raise TrainError(f"weights.{part} teaches what {setting} adds: set settings.{setting}=true or {part}=0")
+    for name in (name for stage in run.stages for name in stage.frozen):
+        if not any(n.startswith(name) for n, _ in model.named_parameters()):
+            raise TrainError(f"no parameter's name begins with {name!r}, which a stage's frozen names; leave it out")
     _fitting(run, engine, bool(questions))
     with engine.main_process_first():
         start = _begun(run, out, say, resume) if engine.is_main_process else standing(out / "checkpoint")
@@ -95,7 +98,7 @@ def _stage(
     stage = run.stages[number]
     checkpoint = out / "checkpoint"
     choose_trainable(model, stage.aim)
-    freeze(model, stage.rates)
+    freeze(model, stage.rates, stage.frozen)
     if run.recompute:
         recompute(model)
     plan = f"{stage.aim}, {stage.steps} steps of {stage.batch * stage.accumulate}"

@@ -152,7 +152,7 @@ def test_what_trains_is_said_aloud(tmp_path: Path) -> None:
     assert "all 5/5" in told and "box_giou" in told
 
 
-@pytest.mark.parametrize("aim", ["name", "words", "all"])
+@pytest.mark.parametrize("aim", ["name", "words", "talk", "all"])
 def test_a_batch_with_text_alone_trains(family: str, aim: str, tmp_path: Path) -> None:
     mixed = shapes(4, seed=0)
     words = [Sample(None, (Turn("user", "what is red?"), Turn("assistant", f"a square {i}"))) for i in range(4)]

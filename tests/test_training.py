@@ -195,6 +195,34 @@ def test_a_rate_of_zero_freezes_its_group(tmp_path: Path) -> None:
     assert not any("low-rank adapter" in line for line in said)
 
 
+def test_what_a_stage_freezes_by_name_keeps_still_and_the_rest_learns(tmp_path: Path) -> None:
+    model = fresh()
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    stages = (Stage(steps=2, batch=2, frozen=("encoder.box", "vis_row")),)
+    train(a_run(tmp_path / "run", stages=stages), model, drawn(), silent)
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert any(n.startswith("encoder.mask") for n in moved) and any(n.startswith("decoder.") for n in moved)
+    assert not any(n.startswith(("encoder.box", "vis_row")) for n in moved)
+
+
+def test_a_name_that_no_parameter_has_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    stages = (Stage(steps=2, batch=2, frozen=("encoder.boxes",)),)
+    with pytest.raises(ValueError, match=r"encoder\.boxes"):
+        train(a_run(tmp_path / "run", stages=stages), fresh(), drawn(), silent)
+    assert not (tmp_path / "run").exists()
+
+
+def test_talk_teaches_what_is_read_and_said_and_leaves_decoders_alone(tmp_path: Path) -> None:
+    model, said = fresh(), list[str]()
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    run = a_run(tmp_path / "run", stages=(Stage(aim="talk", steps=3, batch=2),))
+    train(run, model, drawn(), said.append)
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert any(n.startswith("encoder.") for n in moved) and any(".lora_" in n for n in moved)
+    assert not any(n.startswith(("decoder.", "fusion")) for n in moved)
+    assert any("text" in line and "box_l1" not in line for line in said)
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [

@@ -6,6 +6,7 @@ python tools/package_weights.py runs/first_light/model perceptiongpt/weights
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def package(source: Path, target: Path, host_name: str = "default") -> int:
     host, processor = open_host(host_name, "bfloat16", "cpu")
     model = store.load(source, host, processor)
     store.save(model, target, host_name, torch.bfloat16)
+    shutil.rmtree(target / store.PROCESSOR)  # nothing reads it, and its tokenizer would be a tenth of the download
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     if size > LIMIT_MEGABYTES * 1_000_000:
         raise ValueError(f"{target} has {size / 1e6:.1f} MB, more than {LIMIT_MEGABYTES}; train with fewer parameters")

@@ -85,11 +85,12 @@ class PerceptionModel(nn.Module):
 
     # -- the forward pass ----------------------------------------------------------------------------------------
 
-    def forward(self, batch: Batch, language: bool = True) -> Output:
+    def forward(self, batch: Batch, language: bool = True, regions: bool = True) -> Output:
         """Losses' ingredients for a batch: logits at supervised places, regions said, regions reconstructed.
 
         Without `language` the language model isn't run: states are zeros, no text is scored and nothing reconstructed,
-        and the decoders learn from the words and the picture alone, many times faster.
+        and the decoders learn from the words and the picture alone, many times faster. Without `regions` none is
+        decoded, and text alone is scored.
         """
         seen = self.see(batch.pixels)
         slot = places(batch.input_ids, self.vis_id)  # [B, T]
@@ -97,14 +98,14 @@ class PerceptionModel(nn.Module):
         given = self.encode(batch, seen)  # [N, D]
         embeds = write(embeds, slot, self.spell(given))  # [N * K, D] written at <vis>
         states, embeds, said = self.hear(embeds, batch, seen, slot) if language else self.ignore(embeds, slot)
-        picture, spoken = batch.picture, ~batch.asked  # [N]
+        picture, spoken = batch.picture, ~batch.asked & regions  # [N]
         earlier, maybe = self.enumerated(batch, slot, spoken)
-        regions = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken), earlier)
-        again = self.decode(given.unsqueeze(1), seen, picture) if language else None
+        found = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken), earlier)
+        again = self.decode(given.unsqueeze(1), seen, picture) if language and regions else None
         supervised = (batch.labels[:, 1:] != -100) & language
         logits = self.head(states[:, :-1][supervised])  # [P, V + new]
         shown, keys = (None, None) if seen.prepared is None else (seen.prepared.map.cells, seen.prepared.keys)
-        return Output(logits, batch.labels[:, 1:][supervised], regions, seen.cells, again, shown, keys, maybe)
+        return Output(logits, batch.labels[:, 1:][supervised], found, seen.cells, again, shown, keys, maybe)
 
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The language model's states and what it was given, each [B, T, D], and the states that say regions."""

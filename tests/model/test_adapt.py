@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from perceptiongpt.core.objective import parts
+from perceptiongpt.core.objective import parts, text
 from perceptiongpt.model.adapt import (
     choose_trainable,
     detach,
@@ -46,6 +46,9 @@ def cost(model: Any, given: Any, aim: str, sample: Make) -> torch.Tensor:
         named = [named_masks(one.turns[1].regions, model.backbone.canvas(one.image.size)), []]
         naming = Naming.of(model, named, model.backbone.cells_hw)
         return naming_loss(model.backbone.look(given.pixels).cells, naming, model.backbone.row_norm)
+    if aim == "talk":
+        output = model(given, regions=False)
+        return text(output.logits, output.targets)
     return sum(parts(model(given, language=aim != "words"), given).values(), start=torch.zeros(()))
 
 
@@ -68,7 +71,7 @@ def a_little_training(model: Any, given: Any, aim: str, sample: Make) -> None:
         optimiser.zero_grad()
 
 
-@pytest.mark.parametrize("aim", ["name", "words", "all"])
+@pytest.mark.parametrize("aim", ["name", "words", "talk", "all"])
 @pytest.mark.parametrize(("k", "layers", "lora"), WAYS)
 def test_all_that_is_said_to_train_feels_a_gradient_and_nothing_else_does(
     family: str, aim: str, k: int, layers: str, lora: str, equipped: Make, stir: Make, sample: Make, batch: Make

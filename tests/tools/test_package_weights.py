@@ -1,0 +1,38 @@
+"""The laws of what puts a trained plug-in into the package: half the bytes, nothing that isn't read, and it answers."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+import package_weights
+from package_weights import package
+
+from perceptiongpt.model.store import OWN, PROCESSOR
+from perceptiongpt.predict import load
+
+
+def test_what_is_packaged_is_narrow_and_complete_and_answers(
+    model_folder: Path, tmp_path: Path, photo: Image.Image
+) -> None:
+    target = tmp_path / "weights"
+    size = package(model_folder, target, "tiny:aya_vision")
+    assert size == sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
+    assert (model_folder / PROCESSOR).is_dir() and not (target / PROCESSOR).exists()
+    kept, whole = load_file(target / OWN), load_file(model_folder / OWN)
+    assert kept.keys() == whole.keys() and {t.dtype for t in kept.values()} == {torch.bfloat16}
+    assert all(torch.equal(kept[name], whole[name].bfloat16()) for name in whole)
+    assert load(target, device="cpu").segment(photo, "the letter a").text is not None
+
+
+def test_what_is_too_large_to_ship_is_refused(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package_weights, "LIMIT_MEGABYTES", 0)
+    with pytest.raises(ValueError, match="more than 0"):
+        package(model_folder, tmp_path / "weights", "tiny:aya_vision")
