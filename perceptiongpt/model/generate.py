@@ -133,7 +133,7 @@ def generate(
 
         started = time.perf_counter()
         says = [(i, b) for i, b in enumerate(live) if told[i] == model.vis_id]
-        vectors: dict[int, Tensor] = {}
+        vectors: dict[int, Tensor] = {}  # what is fed next instead of a word
         none = set[int]()  # what was begun and is none is not said
         if says:
             read_from = model.fuse([layer[[i for i, _ in says]] for layer in layers])  # [n, D]
@@ -176,6 +176,8 @@ def generate(
         )
         marks = torch.cat([marks, (chosen == model.vis_id).unsqueeze(1)], dim=1)[:, -w:]
         states, layers = _last(model, embeds, None if whole else mask, backbone.step_positions(following), cache)
+        if model.echo is not None:
+            states = model.echo(states, embeds[:, 0], chosen == model.vis_id)
         following = following + 1
         if asks:  # in mid-answer: one chunk more, for which the other rows stand still
             reply = hear(model, asks, states, seen, owner[live], mask, following, cache)

@@ -19,7 +19,7 @@ def drop_regions(model: Any) -> None:
     for name in POINTING:
         if hasattr(model, name):
             delattr(model, name)
-    model.filler = model.state_fusion = None
+    model.filler = model.state_fusion = model.echo = None
 
 
 def attach_asker(model: Any, settings: AskSettings) -> None:

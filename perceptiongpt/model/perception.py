@@ -21,6 +21,7 @@ from perceptiongpt.core.slots import Words, before, places, read, window, write
 from perceptiongpt.model.adapt import attach_lora
 from perceptiongpt.model.backbone import Backbone, Beside, Look
 from perceptiongpt.model.context import enumerated, looks, shuffled, written_areas
+from perceptiongpt.model.echo import Echo
 from perceptiongpt.model.fusion import LayerFusion
 from perceptiongpt.model.interactive import Asker
 from perceptiongpt.model.parts import attach_asker, detach_pointing, drop_regions
@@ -60,9 +61,9 @@ class PerceptionModel(nn.Module):
         self.vis_row = nn.Parameter(backbone.host.get_output_embeddings().weight.detach().float().mean(0, keepdim=True))
         more = settings.vis_tokens - 1
         self.filler = nn.Parameter(torch.randn(more, width) * backbone.row_norm / width**0.5) if more else None
-        self.state_fusion = (
-            LayerFusion(layers + 1, [0, layers // 2, layers]) if settings.read_layers == "fused" else None
-        )
+        fused = settings.read_layers == "fused"
+        self.state_fusion = LayerFusion(layers + 1, [0, layers // 2, layers]) if fused else None
+        self.echo = Echo(width) if settings.echoes else None
         self.host_trained = {n: p.requires_grad for n, p in backbone.host.named_parameters()}  # for detach
         top = backbone.native_layer  # hidden states are counted from the embeddings: layer i makes state i + 1
         seen = range(max(0, top - settings.lora_vision_layers), top)
@@ -113,7 +114,8 @@ class PerceptionModel(nn.Module):
         beside = self.beside(batch, seen, embeds)
         heard = listen(self, batch, embeds, positions, seen, self.picture_of(batch), beside=beside)  # may ask
         said = self.fuse([read(layer, before(slot)) for layer in heard.layers])  # [N * K, D]
-        return heard.states, heard.embeds, said.unflatten(0, (-1, self.settings.vis_tokens))
+        states = heard.states if self.echo is None else self.echo(heard.states, embeds, slot)
+        return states, heard.embeds, said.unflatten(0, (-1, self.settings.vis_tokens))
 
     def ignore(self, embeds: Tensor, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Zeros in place of the states that `hear` returns."""

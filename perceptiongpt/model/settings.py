@@ -20,6 +20,7 @@ GROWN: dict[str, tuple[str, ...]] = {
     "learns_match": ("decoder.pointer.asked.", "decoder.pointer.shown."),
     "looks_closer": (),
     "passes_over": (),
+    "echoes": ("echo.",),
 }
 _LIMITS = {
     "vis_tokens": (1, 64),
@@ -56,6 +57,7 @@ class Settings:
     weighs_match: bool = False  # a region's score is told how well the words match the picture, there and at best
     looks_closer: bool = False  # an answer's regions are found again in a piece of the picture around each
     passes_over: bool = False  # decoders that enumerate don't point again at what they are shown of a row
+    echoes: bool = False  # the word after a region is told outright what the region's vector carries
     learns_match: bool = False  # words and picture are matched by learnt projections, too, not by cosine alone
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
     answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS

@@ -92,12 +92,20 @@ GROWN = {
     "looks_twice": True,
     "weighs_match": True,
     "learns_match": True,
-} | {"passes_over": True}
+    "passes_over": True,
+    "echoes": True,
+}
 
 
 @pytest.mark.parametrize(
     ("k", "layers", "window", "grown"),
-    [(1, "last", 0, {}), (2, "fused", 5, {}), (3, "last", 1, {}), (1, "fused", 8, {}), (1, "last", 6, GROWN)],
+    [
+        (1, "last", 0, {}),
+        (2, "fused", 5, {}),
+        (3, "last", 1, {"echoes": True}),
+        (1, "fused", 8, {}),
+        (1, "last", 6, GROWN),
+    ],
 )
 def test_cached_is_uncached_and_forward_on_its_own_answer_finds_its_own_regions(
     family: str,

@@ -104,7 +104,9 @@ def test_a_trained_plug_in_is_given_more_and_says_what_it_said(
 ) -> None:
     model = stir(equipped(family, read_window=4))
     folder = save(model, tmp_path / "model", f"tiny:{family}")
-    grown = load(folder, *FAMILIES[family](), {"enumerates": True, "weighs_match": True, "lora_rank": 99})
+    grown = load(
+        folder, *FAMILIES[family](), {"enumerates": True, "weighs_match": True, "echoes": True, "lora_rank": 99}
+    )
     assert grown.settings.enumerates and grown.settings.lora_rank == model.settings.lora_rank
     given = batch(model, [sample(said=["box+mask", "box"], shown=["box"])])
     with torch.no_grad():
