@@ -1,4 +1,4 @@
-"""The laws of the echo: silent at birth, heard in the place of a region and nowhere else, and told by region vectors."""
+"""The laws of the echo: silent at birth, heard in a region's place and nowhere else, and told by region vectors."""
 
 from __future__ import annotations
 
