@@ -22,24 +22,32 @@ from perceptiongpt.metrics.calibration import SUREST, calibration, platt, stands
 from perceptiongpt.metrics.several import rejection
 
 AGREE = (1.0, 0.8, 0.7, 0.6, 0.5)  # tried for `agree`; the first is the box as it was decoded
-MORE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)  # tried for `more`, as scores are born
+MORE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)  # for `more`, `counted`, as scores are born
 HALF = 5e-5  # by which the score of a kept answer, of four places, may lie above the one that was given
 
 
-def calibrate(rows: Sequence[Measure], t_acc: float, enumerates: bool = False) -> tuple[OperatingPoint, dict[str, Any]]:
+def calibrate(
+    rows: Sequence[Measure],
+    t_acc: float,
+    enumerates: bool = False,
+    several: Sequence[Measure] = (),
+    counts: Sequence[tuple[Judged, int]] = (),
+) -> tuple[OperatingPoint, dict[str, Any]]:
     """The operating point for answers that were given with scores as they are born and nothing left out.
 
     `agree` is what gives the first boxes of one thing the best mean IoU; the rest is fitted to boxes drawn so. `more`,
-    of a model that enumerates and answered down to the least of MORE, is what gives groups the best mean F1. Of each
-    question the first region counts, right where its box has IoU >= 0.5 with a true one, so never where there is none.
-    `min_score` is the largest at which a share `t_acc` of what is there is still found, 0 where none is. Beside it:
+    of a model that enumerates and answered down to the least of MORE, is what gives groups the best mean F1, those of
+    `several` where there are such; `counted` is what tells the right number, given beside the answer, in most of
+    `counts`. Of each question the first region counts, right where its box has IoU >= 0.5 with a true one, so never
+    where there is none. `min_score` is the largest at which a share `t_acc` of what is there is still found, 0 where
+    none is. Beside it:
     "raw" and "calibrated" (`metrics.calibration`) and "rejection" at that point. Raises ValueError where the answers
     hold no scores, are all right or all wrong, or where nothing that is there was asked for.
     """
     rows = [r for r in rows if r.question.points]
     agree = _agree(rows)
     rows = [_redrawn(r, agree) for r in rows]
-    more = _more(rows) if enumerates else None
+    more = _more([_redrawn(r, agree) for r in several] or rows) if enumerates else None
     rows = rows if more is None else [_ended(r, more) for r in rows]
     raw, right = certainty(rows)
     some = [bool(r.question.targets) for r in rows]
@@ -52,6 +60,8 @@ def calibrate(rows: Sequence[Measure], t_acc: float, enumerates: bool = False) -
     point = OperatingPoint(temperature=temperature, bias=bias, agree=agree)
     if more is not None:
         point = replace(point, more=round(_again([more], point)[0], 4))
+    if enumerates and counts:
+        point = replace(point, counted=round(_again([_counted(counts)], point)[0], 4))
     if least > HALF:
         point = replace(point, min_score=math.floor(1e4 * _again([least - HALF], point)[0]) / 1e4)
     found = [score >= 0 and _again([score], point)[0] >= point.min_score for score in best]
@@ -80,14 +90,24 @@ def _more(rows: Sequence[Measure]) -> float | None:
     return max(MORE, key=lambda more: round(means[more], 4))
 
 
+def _counted(counts: Sequence[tuple[Judged, int]]) -> float:
+    """What the second and further things should score where their number is asked for."""
+    right = {least: sum(_end(pair, least) == number for pair, number in counts) for least in MORE}
+    return max(MORE, key=right.__getitem__)
+
+
 def _ended(row: Measure, more: float) -> Measure:
     """A row whose answer ends before the first region, but one, that scores under `more`."""
-    said = row.pair.said
-    odd = (n for n, r in enumerate(said.regions) if n and r.score is not None and r.score < more)
-    end = next(odd, len(said.regions))
+    said, end = row.pair.said, _end(row.pair, more)
     if end == len(said.regions):
         return row
     return measure(Judged(row.question, replace(said, regions=said.regions[:end])))
+
+
+def _end(pair: Judged, more: float) -> int:
+    """How many regions of an answer come before the first, but one, that scores under `more`."""
+    regions = pair.said.regions
+    return next((n for n, r in enumerate(regions) if n and r.score is not None and r.score < more), len(regions))
 
 
 def _redrawn(row: Measure, agree: float) -> Measure:

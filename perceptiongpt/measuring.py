@@ -74,12 +74,13 @@ def calibrate(told: Namespace) -> None:
         if words or eye.renderer.answer_format != "vis":
             raise ValueError(f"answers of {eye.name} to {data} have no scores; calibrate a model that says regions")
         pairs = verb.evaluate(eye, asked, told.n, told.batch)
-    point, found = fitted(measured(pairs), told.t_acc, eye.model.settings.enumerates)
+        several, counts = _rows_of_regions(eye, told)
+    point, found = fitted(measured(pairs), told.t_acc, eye.model.settings.enumerates, measured(several), counts)
     config = {**config, store.OPERATING: asdict(point)}
     write_whole(file, lambda out: out.write((json.dumps(config, indent=1) + "\n").encode()))
     raw, sure, none = found["raw"], found["calibrated"], found["rejection"]
     print(f"{data}, {len(pairs)} questions, {sure['n']} of them answered with a region")
-    chosen = {k: v for k, v in asdict(point).items() if k != "more" or eye.model.settings.enumerates}
+    chosen = {k: v for k, v in asdict(point).items() if k[:4] not in ("more", "coun") or eye.model.settings.enumerates}
     print("  ".join(f"{name} {value:g}" for name, value in chosen.items()))
     print(f"ECE {raw['ece']:.4f} before, {sure['ece']:.4f} after; AURC {sure['aurc']:.4f}")
     n_acc = "–" if none["n_acc"] is None else f"{none['n_acc']:.4f}"
@@ -87,6 +88,32 @@ def calibrate(told: Namespace) -> None:
     if none["t_acc"] < told.t_acc:
         print(f"T-acc {told.t_acc:g} is out of reach: the model itself says too often that there is none")
     print(f"written to {file}")
+
+
+def _rows_of_regions(eye: Any, told: Namespace) -> tuple[list[Any], list[tuple[Any, int]]]:
+    """Of a model that enumerates and composed scenes: answers for all of a kind, and to how many there are beside the
+    right number; regions as found."""
+    from dataclasses import replace
+
+    from perceptiongpt import evaluate as verb
+    from perceptiongpt.data.phrases import answer_count
+    from perceptiongpt.data.scene_talk import COUNTS_UP_TO
+    from perceptiongpt.questions import questions_of
+
+    kind, _, rest = told.data.partition(":")
+    if kind != "scenes" or not eye.model.settings.enumerates:
+        return [], []
+    split, _, seed = rest.partition(":")
+    settings, few = eye.model.settings, max(8, told.n // 8)
+    # In the order and with the scores by which a row ends: what is found again comes later.
+    eye.sorts, eye.model.settings = False, replace(settings, looks_closer=False)
+    groups, numbers = f"groups:{split}:{seed or 1}", f"questions:{split}:{seed or 1}:count"
+    try:
+        several, counted = (verb.evaluate(eye, questions_of(q)[0], few, told.batch) for q in (groups, numbers))
+        number = {answer_count(n): n for n in range(COUNTS_UP_TO + 1)}
+        return several, [(pair, number[pair.question.answers[0]]) for pair in counted]
+    finally:
+        eye.sorts, eye.model.settings = True, settings
 
 
 def score(told: Namespace) -> None:

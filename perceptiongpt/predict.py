@@ -77,6 +77,7 @@ class Eye:
 
     def __init__(self, model: PerceptionModel, name: str = "", operating: OperatingPoint | None = None) -> None:
         self.model, self.name, self.operating = model.eval(), name, operating or OperatingPoint()
+        self.sorts = True  # whether what a model that enumerates finds comes from left to right, else as it is found
         backbone = model.backbone
         self.renderer = Renderer(backbone.processor, **model.spelling())
 
@@ -105,10 +106,10 @@ class Eye:
         return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started, kept)
 
     def hear(self, prompts: Batch, seen: Encoded, pictures: Sequence[Any], **how: Any) -> list[Spoken]:
-        """`generate` at the operating point; what a model that enumerates finds comes from left to right."""
-        spoken = generate(self.model, prompts, seen, pictures, more=self.operating.least_logit, **how)
+        """`generate` at the operating point, or with a `more` of its own."""
+        spoken = generate(self.model, prompts, seen, pictures, **{"more": self.operating.least_logit(), **how})
         settings = self.model.settings
-        return [left_to_right(s, settings.vis_tokens) for s in spoken] if settings.enumerates else spoken
+        return [left_to_right(s, settings.vis_tokens) for s in spoken] if settings.enumerates and self.sorts else spoken
 
     def least(self, min_score: float | None = None) -> float:
         """The score under which regions are left out: the one given, else the model's own. Raises ValueError."""
@@ -180,7 +181,8 @@ class SeenAll:
         """Answers to questions of at most `limit` characters; a region is shown after them, or where they say {0}."""
         words, shown = self._each(question), self._each(region)
         pairs = zip(words, shown, self.rows, strict=True)
-        return self._answer([Request(question_turn(w, s, self.canvases[i].size_wh, limit)) for w, s, i in pairs], **how)
+        asked = [Request(question_turn(w, s, self.canvases[i].size_wh, limit)) for w, s, i in pairs]
+        return self._answer(asked, **{"more": self.eye.operating.least_logit(words=True), **how})
 
     def segment(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
         """Box, mask, point and score of what a phrase means; no regions where there is none."""

@@ -148,6 +148,21 @@ def test_a_group_that_is_enumerated_ends_where_it_is_best(weak: tuple[float, ...
     assert calibrate(given, 0.5)[0].more == OperatingPoint().more
 
 
+def test_numbers_are_told_where_they_are_right_and_groups_end_where_they_are_best() -> None:
+    """A third thing of 0.5 is there in groups that are looked for, and mostly not where a number is asked for."""
+    there = tuple(Packed((20.0 * n, 0.0, 20.0 * n + 10, 10.0)) for n in range(3))
+    said = Said("", tuple(Packed(t.box, score=s) for t, s in zip(there, (0.9, 0.8, 0.5), strict=True)))
+    group = Judged(Question("g-0", "the xs", "group", there, (80, 60)), said)
+    question = Question("c-0", "How many?", "count", (), (80, 60), answers=("Two.",))
+    counts = [(Judged(question, said), number) for number in (2, 2, 3)]
+    given = rows([0.8, 0.3, 0.4, 0.6], [True, False, False, True], [True] * 4)
+    point, _ = calibrate(given, 0.5, True, measured([group]), counts)
+    at = torch.logit(torch.tensor([0.1, 0.6]))
+    wanted = OperatingPoint(temperature=point.temperature, bias=point.bias).scores(at).tolist()
+    assert [point.more, point.counted] == pytest.approx(wanted, abs=1e-4)
+    assert calibrate(given, 0.5, False, measured([group]), counts)[0].counted == 0.0
+
+
 def test_what_an_enumeration_leaves_out_finds_nothing() -> None:
     """Of a group nothing is found by what comes after its end, however sure that is."""
     both = (Packed(THING), Packed(ASIDE))

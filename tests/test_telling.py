@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,11 @@ def test_a_model_that_enumerates_is_asked_at_its_operating_point_and_answers_fro
             assert more == 0 or not pairs
             assert all(left <= right for left, right in pairs)
             several += len(pairs)
+        grown.operating = OperatingPoint(more=0.0, counted=1.0)  # in words only what is sure
+        for say in (grown.look(photo).ask, lambda words, **how: Talk(grown).say(words, photo, **how)):
+            say("How many circles?", max_new_tokens=16)
+            assert not any(one + 1 == other for one, other in pairwise(heard[-1].places))
+        grown.operating = OperatingPoint(more=0.0)
         # Nothing was refused, and what it was given is as it is born.
         other = plain.segment(photo, "all circles", max_new_tokens=16)
         assert other.text == answer.text and sorted(other.xyxy.tolist()) == sorted(answer.xyxy.tolist())

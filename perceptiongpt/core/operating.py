@@ -20,8 +20,9 @@ class OperatingPoint:
 
     A box is drawn round the region's mask where that box and the decoded one have an IoU of `agree` or more: masks have
     the finer rim. Of a model that enumerates, the second and further things of one breath need a score of `more`, and
-    the first that has less ends them. Else, as it is born, it changes nothing. Raises ValueError for a temperature
-    outside 0.01..100, a bias outside -100..100, a min_score, an agree or a more outside 0..1.
+    the first that has less ends them; what is asked in words, such as a number, wants to be sure of them, and needs
+    `counted` where that is more. Else, as it is born, it changes nothing. Raises ValueError for a temperature outside
+    0.01..100, a bias outside -100..100, and any other outside 0..1.
     """
 
     temperature: float = 1.0
@@ -29,9 +30,10 @@ class OperatingPoint:
     min_score: float = 0.0
     agree: float = 1.0
     more: float = 0.25
+    counted: float = 0.0
 
     def __post_init__(self) -> None:
-        limits = ((1 / MOST_TEMPERATURE, MOST_TEMPERATURE), (-MOST_BIAS, MOST_BIAS), *[(0.0, 1.0)] * 3)
+        limits = ((1 / MOST_TEMPERATURE, MOST_TEMPERATURE), (-MOST_BIAS, MOST_BIAS), *[(0.0, 1.0)] * 4)
         for field, (least, most) in zip(fields(self), limits, strict=True):
             value = getattr(self, field.name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -43,10 +45,10 @@ class OperatingPoint:
         """Logits [N] to float32 probabilities [N], in the same order."""
         return (logits.float() / self.temperature + self.bias).sigmoid()
 
-    @property
-    def least_logit(self) -> float:
-        """The logit whose score is `more`."""
-        odds = math.inf if self.more == 1 else self.more / (1 - self.more)
+    def least_logit(self, words: bool = False) -> float:
+        """The logit of a further thing's least score, where regions are asked for or `words`."""
+        least = max(self.more, self.counted) if words else self.more
+        odds = math.inf if least == 1 else least / (1 - least)
         return self.temperature * ((math.log(odds) if odds else -math.inf) - self.bias)
 
 

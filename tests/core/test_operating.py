@@ -53,6 +53,7 @@ def test_the_formula_is_platts_on_a_row_worked_by_hand() -> None:
         {"agree": 1.5},
         {"agree": None},
         {"more": -1},
+        {"counted": 1.5},
         {"threshold": 0.5},
         [],
         None,
@@ -69,6 +70,15 @@ def test_what_is_no_operating_point_is_refused_in_a_sentence(value: Any) -> None
 @given(st.floats(0.01, 100), st.floats(-50, 50), st.floats(0.001, 0.999))
 def test_the_least_logit_has_the_score_that_more_things_need(temperature: float, bias: float, more: float) -> None:
     point = OperatingPoint(temperature=temperature, bias=bias, more=more)
-    assert float(point.scores(torch.tensor([point.least_logit], dtype=torch.float64))) == pytest.approx(more, abs=1e-4)
-    never, always = (OperatingPoint(more=m).least_logit for m in (1.0, 0.0))
+    assert float(point.scores(torch.tensor([point.least_logit()], dtype=torch.float64))) == pytest.approx(
+        more, abs=1e-4
+    )
+    never, always = (OperatingPoint(more=m).least_logit() for m in (1.0, 0.0))
     assert never == -always == float("inf")
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_what_is_asked_in_words_needs_the_greater_of_both(more: float, counted: float) -> None:
+    point = OperatingPoint(more=more, counted=counted)
+    assert point.least_logit() == OperatingPoint(more=more).least_logit()
+    assert point.least_logit(words=True) == OperatingPoint(more=max(more, counted)).least_logit()
