@@ -181,8 +181,7 @@ class SeenAll:
         """Answers to questions of at most `limit` characters; a region is shown after them, or where they say {0}."""
         words, shown = self._each(question), self._each(region)
         pairs = zip(words, shown, self.rows, strict=True)
-        asked = [Request(question_turn(w, s, self.canvases[i].size_wh, limit)) for w, s, i in pairs]
-        return self._answer(asked, **{"more": self.eye.operating.least_logit(words=True), **how})
+        return self._in_words([Request(question_turn(w, s, self.canvases[i].size_wh, limit)) for w, s, i in pairs], how)
 
     def segment(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
         """Box, mask, point and score of what a phrase means; no regions where there is none."""
@@ -199,7 +198,7 @@ class SeenAll:
     def caption(self, places: bool = True, **how: Any) -> list[Answer]:
         """What the pictures show, with a region for each thing named, or the words alone."""
         text = phrases.ask_grounded() if places else phrases.ask_caption()
-        return self._answer([Request(Turn("user", text))] * len(self.rows), **how)
+        return self._in_words([Request(Turn("user", text))] * len(self.rows), how)
 
     def describe(self, region: Region | Sequence[Shown], **how: Any) -> list[Answer]:
         """What is in a shown region."""
@@ -215,6 +214,9 @@ class SeenAll:
     def _find(self, phrase: Any, asking: Callable[[str], str], how: dict[str, Any], **parts: bool) -> list[Answer]:
         words = [checked_words(p, "phrase") for p in self._each(phrase)]
         return self._answer([Request(Turn("user", asking(w)), label=w, **parts) for w in words], **how)
+
+    def _in_words(self, requests: Sequence[Request], how: dict[str, Any]) -> list[Answer]:
+        return self._answer(requests, **{"more": self.eye.operating.least_logit(words=True), **how})
 
     @torch.inference_mode()
     def _answer(self, requests: Sequence[Request], min_score: float | None = None, **how: Any) -> list[Answer]:

@@ -254,7 +254,7 @@ def test_a_model_that_enumerates_is_asked_at_its_operating_point_and_answers_fro
         return heard[-1:]
 
     monkeypatch.setattr(grown, "hear", listening)
-    several = 0
+    several, looked = 0, grown.look(photo)
     for seed in range(8):
         row = 2 * torch.randn(plain.model.vis_row.shape, generator=torch.Generator().manual_seed(seed))
         for one in (plain, grown):
@@ -268,8 +268,12 @@ def test_a_model_that_enumerates_is_asked_at_its_operating_point_and_answers_fro
             assert all(left <= right for left, right in pairs)
             several += len(pairs)
         grown.operating = OperatingPoint(more=0.0, counted=1.0)  # in words only what is sure
-        for say in (grown.look(photo).ask, lambda words, **how: Talk(grown).say(words, photo, **how)):
-            say("How many circles?", max_new_tokens=16)
+        for say in (
+            lambda **how: looked.ask("How many circles?", **how),
+            looked.caption,
+            lambda **how: Talk(grown).say("How many circles?", photo, **how),
+        ):
+            say(max_new_tokens=16)
             assert not any(one + 1 == other for one, other in pairwise(heard[-1].places))
         grown.operating = OperatingPoint(more=0.0)
         # Nothing was refused, and what it was given is as it is born.

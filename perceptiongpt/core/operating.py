@@ -20,7 +20,7 @@ class OperatingPoint:
 
     A box is drawn round the region's mask where that box and the decoded one have an IoU of `agree` or more: masks have
     the finer rim. Of a model that enumerates, the second and further things of one breath need a score of `more`, and
-    the first that has less ends them; what is asked in words, such as a number, wants to be sure of them, and needs
+    the first that has less ends them; what is told in words, such as a number, wants to be sure of them, and needs
     `counted` where that is more. Else, as it is born, it changes nothing. Raises ValueError for a temperature outside
     0.01..100, a bias outside -100..100, and any other outside 0..1.
     """
