@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+RANK = 64  # names and colours are few directions
+
 
 class Echo(nn.Module):
     """Written vectors [..., D] -> what is added to the states that the head reads in their places; silent at birth."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.tell = nn.Linear(width, width, bias=False)
+        self.read = nn.Linear(width, RANK, bias=False)
+        self.tell = nn.Linear(RANK, width, bias=False)
         nn.init.zeros_(self.tell.weight)
 
     def forward(self, states: Tensor, written: Tensor, slot: Tensor) -> Tensor:
         """States [..., D] and what was read there, [..., D]; only the places of `slot` (bool [...]) are told."""
-        told = self.tell(written.to(self.tell.weight.dtype)) * slot.unsqueeze(-1)
+        told = self.tell(self.read(written.to(self.read.weight.dtype))) * slot.unsqueeze(-1)
         return states + told.to(states.dtype)
