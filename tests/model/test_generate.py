@@ -102,7 +102,7 @@ GROWN = {
     [
         (1, "last", 0, {}),
         (2, "fused", 5, {}),
-        (3, "last", 1, {"echoes": True}),
+        (3, "last", 1, {}),
         (1, "fused", 8, {}),
         (1, "last", 6, GROWN),
     ],
