@@ -17,38 +17,49 @@ from perceptiongpt.breakdowns import group_f1, groups
 from perceptiongpt.core.boxes import iou_xyxy
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.core.packed import Packed, rim
-from perceptiongpt.judging import Judged, Measure, certainty, measure
+from perceptiongpt.judging import Judged, Measure, certainty, measure, measured
 from perceptiongpt.metrics.calibration import SUREST, calibration, platt, stands_for
 from perceptiongpt.metrics.several import rejection
 
 AGREE = (1.0, 0.8, 0.7, 0.6, 0.5)  # tried for `agree`; the first is the box as it was decoded
-MORE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)  # for `more`, `counted`, as scores are born
+MORE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)  # tried for `more` and `counted`
 HALF = 5e-5  # by which the score of a kept answer, of four places, may lie above the one that was given
 
 
+def ends(several: Sequence[Judged], counts: Sequence[tuple[Judged, int]] = ()) -> tuple[float, float]:
+    """What the second and further things of a model that enumerates should score, as scores are born: to be found, and
+    to be told of in words.
+
+    The first is what gives groups the best mean F1, the second what tells the right number, given beside the answer,
+    in most of `counts`; where there are none of either, what leaves an untouched operating point as it is. Answers
+    hold their regions as they were found, down to the least of MORE.
+    """
+    untouched, kept = OperatingPoint(), groups(measured(several))
+    more, counted = untouched.more, untouched.counted
+    if kept:
+        means = {least: fmean(group_f1(_ended(row, least)) for row in kept) for least in MORE}
+        more = max(MORE, key=lambda least: round(means[least], 4))
+    if counts:
+        right = {least: sum(_end(pair, least) == number for pair, number in counts) for least in MORE}
+        counted = max(MORE, key=right.__getitem__)
+    return more, counted
+
+
 def calibrate(
-    rows: Sequence[Measure],
-    t_acc: float,
-    enumerates: bool = False,
-    several: Sequence[Measure] = (),
-    counts: Sequence[tuple[Judged, int]] = (),
+    rows: Sequence[Measure], t_acc: float, more: float | None = None, counted: float = 0.0
 ) -> tuple[OperatingPoint, dict[str, Any]]:
     """The operating point for answers that were given with scores as they are born and nothing left out.
 
-    `agree` is what gives the first boxes of one thing the best mean IoU; the rest is fitted to boxes drawn so. `more`,
-    of a model that enumerates and answered down to the least of MORE, is what gives groups the best mean F1, those of
-    `several` where there are such; `counted` is what tells the right number, given beside the answer, in most of
-    `counts`. Of each question the first region counts, right where its box has IoU >= 0.5 with a true one, so never
-    where there is none. `min_score` is the largest at which a share `t_acc` of what is there is still found, 0 where
-    none is. Beside it:
-    "raw" and "calibrated" (`metrics.calibration`) and "rejection" at that point. Raises ValueError where the answers
-    hold no scores, are all right or all wrong, or where nothing that is there was asked for.
+    `agree` is what gives the first boxes of one thing the best mean IoU; the rest is fitted to boxes drawn so. Of each
+    question the first region counts, right where its box has IoU >= 0.5 with a true one, so never where there is none.
+    `min_score` is the largest at which a share `t_acc` of what is there is still found, 0 where none is. `more` and
+    `counted`, with which a model that enumerates answered, are told anew in calibrated scores. Beside the point: "raw"
+    and "calibrated" (`metrics.calibration`) and "rejection" at that point. Raises ValueError where the answers hold no
+    scores, are all right or all wrong, or where nothing that is there was asked for.
     """
     rows = [r for r in rows if r.question.points]
     agree = _agree(rows)
     rows = [_redrawn(r, agree) for r in rows]
-    more = _more([_redrawn(r, agree) for r in several] or rows) if enumerates else None
-    rows = rows if more is None else [_ended(r, more) for r in rows]
     raw, right = certainty(rows)
     some = [bool(r.question.targets) for r in rows]
     if not any(some):
@@ -60,8 +71,8 @@ def calibrate(
     point = OperatingPoint(temperature=temperature, bias=bias, agree=agree)
     if more is not None:
         point = replace(point, more=round(_again([more], point)[0], 4))
-    if enumerates and counts:
-        point = replace(point, counted=round(_again([_counted(counts)], point)[0], 4))
+    if counted:
+        point = replace(point, counted=round(_again([counted], point)[0], 4))
     if least > HALF:
         point = replace(point, min_score=math.floor(1e4 * _again([least - HALF], point)[0]) / 1e4)
     found = [score >= 0 and _again([score], point)[0] >= point.min_score for score in best]
@@ -79,21 +90,6 @@ def _agree(rows: Sequence[Measure]) -> float:
         return AGREE[0]
     means = {agree: fmean(_redrawn(r, agree).iou or 0.0 for r in single) for agree in AGREE}
     return max(AGREE, key=lambda agree: round(means[agree], 4))
-
-
-def _more(rows: Sequence[Measure]) -> float | None:
-    """What the second and further things of a group should score, as scores are born; None without groups."""
-    kept = groups(rows)
-    if not kept:
-        return None
-    means = {more: fmean(group_f1(_ended(r, more)) for r in kept) for more in MORE}
-    return max(MORE, key=lambda more: round(means[more], 4))
-
-
-def _counted(counts: Sequence[tuple[Judged, int]]) -> float:
-    """What the second and further things should score where their number is asked for."""
-    right = {least: sum(_end(pair, least) == number for pair, number in counts) for least in MORE}
-    return max(MORE, key=right.__getitem__)
 
 
 def _ended(row: Measure, more: float) -> Measure:

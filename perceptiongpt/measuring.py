@@ -53,7 +53,6 @@ def calibrate(told: Namespace) -> None:
     from dataclasses import asdict
 
     from perceptiongpt import evaluate as verb
-    from perceptiongpt.calibrate import MORE
     from perceptiongpt.calibrate import calibrate as fitted
     from perceptiongpt.core.operating import OperatingPoint
     from perceptiongpt.judging import measured
@@ -69,18 +68,18 @@ def calibrate(told: Namespace) -> None:
     asked, data = questions_of(told.data)
     with redirect_stdout(sys.stderr):
         eye = open_eye(str(folder), told)
-        eye.operating = OperatingPoint(more=min(MORE))
         asked, words = _fit(eye, asked)
         if words or eye.renderer.answer_format != "vis":
             raise ValueError(f"answers of {eye.name} to {data} have no scores; calibrate a model that says regions")
+        ends = _ends(eye, told) if eye.model.settings.enumerates else {}
+        eye.as_found, eye.operating = False, OperatingPoint(**ends)
         pairs = verb.evaluate(eye, asked, told.n, told.batch)
-        several, counts = _rows_of_regions(eye, told)
-    point, found = fitted(measured(pairs), told.t_acc, eye.model.settings.enumerates, measured(several), counts)
+    point, found = fitted(measured(pairs), told.t_acc, **ends)
     config = {**config, store.OPERATING: asdict(point)}
     write_whole(file, lambda out: out.write((json.dumps(config, indent=1) + "\n").encode()))
     raw, sure, none = found["raw"], found["calibrated"], found["rejection"]
     print(f"{data}, {len(pairs)} questions, {sure['n']} of them answered with a region")
-    chosen = {k: v for k, v in asdict(point).items() if k[:4] not in ("more", "coun") or eye.model.settings.enumerates}
+    chosen = {k: v for k, v in asdict(point).items() if ends or k not in ("more", "counted")}
     print("  ".join(f"{name} {value:g}" for name, value in chosen.items()))
     print(f"ECE {raw['ece']:.4f} before, {sure['ece']:.4f} after; AURC {sure['aurc']:.4f}")
     n_acc = "–" if none["n_acc"] is None else f"{none['n_acc']:.4f}"
@@ -90,30 +89,27 @@ def calibrate(told: Namespace) -> None:
     print(f"written to {file}")
 
 
-def _rows_of_regions(eye: Any, told: Namespace) -> tuple[list[Any], list[tuple[Any, int]]]:
-    """Of a model that enumerates and composed scenes: answers for all of a kind, and to how many there are beside the
-    right number; regions as found."""
-    from dataclasses import replace
-
+def _ends(eye: Any, told: Namespace) -> dict[str, float]:
+    """The `more` and the `counted` of a model that enumerates, as scores are born: by groups and questions for numbers
+    on composed scenes, by what groups other data have."""
     from perceptiongpt import evaluate as verb
+    from perceptiongpt.calibrate import MORE, ends
+    from perceptiongpt.core.operating import OperatingPoint
     from perceptiongpt.data.phrases import answer_count
     from perceptiongpt.data.scene_talk import COUNTS_UP_TO
     from perceptiongpt.questions import questions_of
 
+    eye.as_found, eye.operating = True, OperatingPoint(more=min(MORE))
     kind, _, rest = told.data.partition(":")
-    if kind != "scenes" or not eye.model.settings.enumerates:
-        return [], []
+    if kind != "scenes":
+        more, counted = ends(verb.evaluate(eye, questions_of(told.data)[0], told.n, told.batch))
+        return {"more": more, "counted": counted}
     split, _, seed = rest.partition(":")
-    settings, few = eye.model.settings, max(8, told.n // 8)
-    # In the order and with the scores by which a row ends: what is found again comes later.
-    eye.sorts, eye.model.settings = False, replace(settings, looks_closer=False)
-    groups, numbers = f"groups:{split}:{seed or 1}", f"questions:{split}:{seed or 1}:count"
-    try:
-        several, counted = (verb.evaluate(eye, questions_of(q)[0], few, told.batch) for q in (groups, numbers))
-        number = {answer_count(n): n for n in range(COUNTS_UP_TO + 1)}
-        return several, [(pair, number[pair.question.answers[0]]) for pair in counted]
-    finally:
-        eye.sorts, eye.model.settings = True, settings
+    some = [f"groups:{split}:{seed or 1}", f"questions:{split}:{seed or 1}:count"]
+    groups, counts = (verb.evaluate(eye, questions_of(d)[0], max(8, told.n // 8), told.batch) for d in some)
+    number = {answer_count(n): n for n in range(COUNTS_UP_TO + 1)}
+    more, counted = ends(groups, [(pair, number[pair.question.answers[0]]) for pair in counts])
+    return {"more": more, "counted": counted}
 
 
 def score(told: Namespace) -> None:

@@ -77,9 +77,14 @@ class Eye:
 
     def __init__(self, model: PerceptionModel, name: str = "", operating: OperatingPoint | None = None) -> None:
         self.model, self.name, self.operating = model.eval(), name, operating or OperatingPoint()
-        self.sorts = True  # whether what a model that enumerates finds comes from left to right, else as it is found
+        self.as_found = False  # whether regions stay as rows of them end: neither from left to right nor looked closer
         backbone = model.backbone
         self.renderer = Renderer(backbone.processor, **model.spelling())
+
+    @property
+    def looks_closer(self) -> bool:
+        """Whether what was found is found again from closer by (`closer.py`)."""
+        return self.model.settings.looks_closer and not self.as_found
 
     @overload
     def look(self, picture: Picture) -> Seen: ...
@@ -102,14 +107,15 @@ class Eye:
         canvases = tuple(backbone.canvas(p.size) for p in opened)
         views = [canvas.view(p) for canvas, p in zip(canvases, opened, strict=True)]
         encoded = self.model.see(backbone.pixels(views))
-        kept = tuple(opened) if self.model.settings.looks_closer else ()
+        kept = tuple(opened) if self.looks_closer else ()
         return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started, kept)
 
     def hear(self, prompts: Batch, seen: Encoded, pictures: Sequence[Any], **how: Any) -> list[Spoken]:
         """`generate` at the operating point, or with a `more` of its own."""
         spoken = generate(self.model, prompts, seen, pictures, **{"more": self.operating.least_logit(), **how})
-        settings = self.model.settings
-        return [left_to_right(s, settings.vis_tokens) for s in spoken] if settings.enumerates and self.sorts else spoken
+        if self.as_found or not self.model.settings.enumerates:
+            return spoken
+        return [left_to_right(s, self.model.settings.vis_tokens) for s in spoken]
 
     def least(self, min_score: float | None = None) -> float:
         """The score under which regions are left out: the one given, else the model's own. Raises ValueError."""
@@ -216,6 +222,7 @@ class SeenAll:
         return self._answer([Request(Turn("user", asking(w)), label=w, **parts) for w in words], **how)
 
     def _in_words(self, requests: Sequence[Request], how: dict[str, Any]) -> list[Answer]:
+        """Answers that tell of what they find, a number perhaps, and so go on only to what is sure (`counted`)."""
         return self._answer(requests, **{"more": self.eye.operating.least_logit(words=True), **how})
 
     @torch.inference_mode()

@@ -154,7 +154,7 @@ def fifth_light() -> Run:
     docs/model_card.md tells how the packaged weights went through it.
     """
     fourth = fourth_light()
-    read = ("encoder.", "fusion", "decoder.reader.", "decoder.mask.features", "decoder.mask.aligned")
+    mask = tuple(f"decoder.mask.{part}" for part in ("features", "aligned", "place"))
     return replace(
         fourth,
         name="fifth_light",
@@ -174,7 +174,7 @@ def fifth_light() -> Run:
                 steps=1050,
                 warmup=30,
                 rates=Rates(heads=5e-4, host=0.0, vision=0.0),
-                frozen=(*read, "decoder.mask.place"),
+                frozen=("encoder.", "fusion", "decoder.reader.", *mask),
             ),
             Stage(
                 aim="talk", steps=400, warmup=30, rates=Rates(heads=2e-3, rows=0.0, adapter=0.0), frozen=("encoder.",)

@@ -58,7 +58,7 @@ class Talk:
         prompts = assemble([rendered], [canvases], {}, pad_id(renderer.tokenizer), left=True)
         how = {"more": self.eye.operating.least_logit(words=True), **how}
         (said,) = self.eye.hear(prompts, seen, [range(len(canvases))], **how)
-        whole = [*self._pictures, *opened] if self.eye.model.settings.looks_closer else []
+        whole = [*self._pictures, *opened] if self.eye.looks_closer else []
         answer = self._answer(said, turn, canvases, seen)
         if whole:
             answer = replace(answer, regions=closer(self.eye, answer.regions, said, whole))

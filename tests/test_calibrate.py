@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from PIL import Image
 from scipy.special import expit, log_expit
 
 from perceptiongpt.answers import Said
-from perceptiongpt.calibrate import calibrate
+from perceptiongpt.calibrate import MORE, calibrate, ends
 from perceptiongpt.cli import main
 from perceptiongpt.core.masks import encode_rle
 from perceptiongpt.core.operating import OperatingPoint
@@ -24,7 +27,7 @@ from perceptiongpt.judging import Judged, Measure, judged, measured
 from perceptiongpt.metrics.calibration import calibration, platt, stands_for
 from perceptiongpt.model import store
 from perceptiongpt.predict import Eye, load
-from perceptiongpt.questions import Question
+from perceptiongpt.questions import Asked, Question
 
 THING, ASIDE = (10.0, 10.0, 30.0, 30.0), (40.0, 10.0, 60.0, 30.0)
 
@@ -141,11 +144,16 @@ def test_a_group_that_is_enumerated_ends_where_it_is_best(weak: tuple[float, ...
     both = (Packed(THING), Packed(ASIDE))
     said = [Packed(THING, score=0.9), Packed(ASIDE, score=0.7), *(Packed((0, 0, 5, 5), score=s) for s in weak)]
     group = Judged(Question("q-0", "the xs", "group", both, (80, 60)), Said("", tuple(said)))
-    given = [*measured([group]), *rows([0.8, 0.3, 0.4, 0.6], [True, False, False, True], [True] * 4)]
-    point, _ = calibrate(given, 0.5, enumerates=True)
-    wanted = OperatingPoint(temperature=point.temperature, bias=point.bias).scores(torch.logit(torch.tensor([more])))
-    assert point.more == pytest.approx(wanted.item(), abs=1e-4)
-    assert calibrate(given, 0.5)[0].more == OperatingPoint().more
+    single = [row.pair for row in rows([0.8, 0.3], [True, False], [True] * 2)]
+    assert ends([group, *single]) == (more, 0.0)
+    assert ends(single) == (OperatingPoint().more, 0.0)
+
+
+def test_what_comes_after_the_end_of_a_group_is_not_found_however_sure_it_is() -> None:
+    both = (Packed(THING), Packed(ASIDE))
+    said = [Packed(THING, score=0.9), Packed((0, 0, 5, 5), score=0.3), Packed(ASIDE, score=0.95)]
+    group = Judged(Question("q-0", "the xs", "group", both, (80, 60)), Said("", tuple(said)))
+    assert ends([group])[0] == 0.1  # both are found only with what scores less between them
 
 
 def test_numbers_are_told_where_they_are_right_and_groups_end_where_they_are_best() -> None:
@@ -155,22 +163,16 @@ def test_numbers_are_told_where_they_are_right_and_groups_end_where_they_are_bes
     group = Judged(Question("g-0", "the xs", "group", there, (80, 60)), said)
     question = Question("c-0", "How many?", "count", (), (80, 60), answers=("Two.",))
     counts = [(Judged(question, said), number) for number in (2, 2, 3)]
+    assert ends([group], counts) == (0.1, 0.6)
+
+
+def test_where_answers_ended_is_told_in_calibrated_scores() -> None:
     given = rows([0.8, 0.3, 0.4, 0.6], [True, False, False, True], [True] * 4)
-    point, _ = calibrate(given, 0.5, True, measured([group]), counts)
-    at = torch.logit(torch.tensor([0.1, 0.6]))
-    wanted = OperatingPoint(temperature=point.temperature, bias=point.bias).scores(at).tolist()
+    point, _ = calibrate(given, 0.5, more=0.2, counted=0.6)
+    plain = OperatingPoint(temperature=point.temperature, bias=point.bias)
+    wanted = plain.scores(torch.logit(torch.tensor([0.2, 0.6]))).tolist()
     assert [point.more, point.counted] == pytest.approx(wanted, abs=1e-4)
-    assert calibrate(given, 0.5, False, measured([group]), counts)[0].counted == 0.0
-
-
-def test_what_an_enumeration_leaves_out_finds_nothing() -> None:
-    """Of a group nothing is found by what comes after its end, however sure that is."""
-    both = (Packed(THING), Packed(ASIDE))
-    said = [Packed(THING, score=0.3), Packed((0, 0, 5, 5), score=0.1), Packed((0, 0, 6, 6), score=0.95)]
-    group = Judged(Question("q-0", "the xs", "group", both, (80, 60)), Said("", tuple(said)))
-    given = [*measured([group]), *rows([0.9, 0.8, 0.7], [True, True, False], [True] * 3)]
-    least = [calibrate(given, 1.0, enumerates=e)[0].min_score for e in (True, False)]
-    assert 0 < least[0] < least[1]
+    assert calibrate(given, 0.5)[0] == replace(point, more=OperatingPoint().more, counted=0.0)
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
@@ -231,6 +233,52 @@ def test_a_model_is_calibrated_in_its_folder(
     del kept["operating_point"]["agree"]  # as runs of before it have none
     card.write_text(json.dumps(kept))
     assert main(asked) == (0 if point.agree == 1 else 2)
+
+
+@pytest.mark.parametrize("composed", [True, False])
+def test_a_model_that_enumerates_is_asked_where_to_end_before_it_is_calibrated(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    equipped: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    composed: bool,
+) -> None:
+    """Groups and numbers are asked for as they are found, down to the least; the rest as a user would get it."""
+    folder = store.save(equipped("aya_vision", enumerates=True, looks_closer=True), tmp_path / "m", "tiny:aya_vision")
+    asked: list[tuple[Any, ...]] = []
+
+    def answering(eye: Eye, questions: Iterator[Asked], n: int, *_: Any) -> list[Judged]:
+        """Two surely found of what there is and one more, less surely; every other single thing is missed."""
+        some = list(islice((q for one in questions for q in one.questions), n))
+        asked.append((eye.as_found, eye.looks_closer, eye.operating, {q.kind for q in some}, len(some)))
+        said = []
+        for i, q in enumerate(some):
+            boxes = [Packed(t.box) for t in q.targets[:3]] or [Packed((0, 0, 1, 1))] * 3
+            if len(q.targets) < 2 and q.points:
+                boxes = [Packed((0, 0, 1, 1))] if i % 2 else boxes[:1]
+            scores = (0.7 - 0.2 * (i % 2), 0.65, 0.32)
+            said.append(Said("", tuple(replace(b, score=s) for b, s in zip(boxes, scores, strict=False))))
+        return [Judged(q, one) for q, one in zip(some, said, strict=True)]
+
+    monkeypatch.setattr("perceptiongpt.evaluate.evaluate", answering)
+    data = "scenes:val:3"
+    if not composed:
+        data = str(tmp_path / "data")
+        assert main(["data", "scenes", data, "--split", "val", "--n", "8"]) == 0
+    assert main(["calibrate", str(folder), "--data", data, "--n", "96", "--device", "cpu"]) == 0
+    assert "more " in capsys.readouterr().out
+    first, last = asked[0], asked[-1]
+    assert len(asked) == (3 if composed else 2)
+    assert all(one[:3] == (True, False, OperatingPoint(more=min(MORE))) for one in asked[:-1])
+    assert last[:2] == (False, True)
+    more, counted = last[2].more, last[2].counted
+    assert last[2] == OperatingPoint(more=more, counted=counted)
+    if composed:
+        assert first[3:] == ({"group"}, 12) and asked[1][3:] == ({"count"}, 12) and counted in MORE
+    assert (counted > 0) is composed
+    point = load(folder, device="cpu").operating
+    told = OperatingPoint(temperature=point.temperature, bias=point.bias).scores(torch.logit(torch.tensor([more])))
+    assert point.more == pytest.approx(told.item(), abs=1e-4)
 
 
 def test_a_model_that_is_always_right_is_left_as_it_was(

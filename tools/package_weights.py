@@ -1,4 +1,4 @@
-"""Put a trained plug-in into the package: the same tensors in bfloat16, found again beside the default host.
+"""Put a trained plug-in into the package: its tensors in a byte a number, found again beside the default host.
 
 python tools/package_weights.py runs/first_light/model perceptiongpt/weights
 """
@@ -19,10 +19,10 @@ LIMIT_MEGABYTES = 40
 
 
 def package(source: Path, target: Path, host_name: str = "default") -> int:
-    """Write `source` to `target` in bfloat16; returns its size in bytes. Raises ValueError beyond the limit."""
+    """Write `source` to `target` in a byte a number; returns its size in bytes. Raises ValueError beyond the limit."""
     host, processor = open_host(host_name, "bfloat16", "cpu")
     model = store.load(source, host, processor)
-    store.save(model, target, host_name, torch.bfloat16)
+    store.save(model, target, host_name, torch.int8)
     shutil.rmtree(target / store.PROCESSOR)  # nothing reads it, and its tokenizer would be a tenth of the download
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     if size > LIMIT_MEGABYTES * 1_000_000:

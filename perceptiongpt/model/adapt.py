@@ -8,9 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
+
+from perceptiongpt.model.tensors import write
+
+ADAPTER_FILE = "adapter_model.safetensors"  # peft's own name
 
 _ATTENTION = re.compile(r"(language_model|text_model|model)\.layers\.\d+\.self_attn\.(q|k|v|o)_proj$")
 _MLP = re.compile(r"(language_model|text_model|model)\.layers\.\d+\.mlp\.(gate|up|down)_proj$")
@@ -174,6 +181,24 @@ def trainable_report(model: Any) -> str:
     if projector:
         rows.append(f"  {'trained, host modules aside':<44} {trained - projector:>12,}  {without:.2f} %")
     return "\n".join(["What trains:", *rows])
+
+
+def adapter_parameters(model: Any) -> dict[str, nn.Parameter]:
+    """The adapter's parameters under peft's own stored names."""
+    return {
+        f"base_model.model.{n.replace('.perception.', '.')}": p
+        for n, p in model.host.named_parameters()
+        if ".lora_" in n
+    }
+
+
+def save_adapter(model: Any, folder: Path, dtype: torch.dtype | None = None) -> None:
+    """A new folder with the adapter, as peft writes it, but for names in order: a set has another one each time."""
+    folder.mkdir()
+    write(adapter_parameters(model), folder / ADAPTER_FILE, dtype)
+    config = copy(model.lora.peft_config["perception"])
+    config.target_modules = sorted(config.target_modules)
+    config.save_pretrained(folder)
 
 
 @contextmanager

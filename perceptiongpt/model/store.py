@@ -24,11 +24,11 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from perceptiongpt.core.operating import OperatingPoint, read_operating_point
-from perceptiongpt.model.adapt import detach, host_module
+from perceptiongpt.model import tensors
+from perceptiongpt.model.adapt import ADAPTER_FILE, adapter_parameters, detach, host_module, save_adapter
 from perceptiongpt.model.backbone import HostError
 from perceptiongpt.model.folders import replace_folder
 from perceptiongpt.model.parts import attach_asker, detach_asker
@@ -63,8 +63,9 @@ def save(
 ) -> Path:
     """Write the plug-in to `folder`, replacing the model in it as a whole; a folder of other things is refused.
 
-    `host` is what finds the host again: an id, a folder, "default" or "tiny:FAMILY". `dtype` stores floats narrower.
-    `only` writes one of two plug-ins: what points, or what asks. `card` is the folder's README.md.
+    `host` is what finds the host again: an id, a folder, "default" or "tiny:FAMILY". `dtype` stores floats narrower;
+    torch.int8 in a byte a number (`tensors`), but for the adapter, which peft reads: that in bfloat16. `only` writes
+    one of two plug-ins: what points, or what asks. `card` is the folder's README.md.
     """
     settings = _settings_of(model, only)
     target = Path(folder)
@@ -81,14 +82,12 @@ def save(
         }
         (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         for parameters, name in _own(model, settings):
-            save_file(_stored(parameters, dtype), work / name)
+            tensors.write(parameters, work / name, dtype)
         trained = _host_parameters(model, settings)
         if trained:
-            save_file(_stored(trained, dtype), work / HOST)
+            tensors.write(trained, work / HOST, dtype)
         if settings.points and model.lora is not None:
-            (work / ADAPTER).mkdir()
-            save_file(_stored(_adapter(model), dtype), work / ADAPTER / "adapter_model.safetensors")
-            model.lora.peft_config["perception"].save_pretrained(work / ADAPTER)
+            save_adapter(model, work / ADAPTER, torch.bfloat16 if dtype == torch.int8 else dtype)
         model.backbone.processor.save_pretrained(work / PROCESSOR)
         if card:
             (work / CARD).write_text(card, encoding="utf-8")
@@ -211,25 +210,12 @@ def _host_parameters(model: PerceptionModel, settings: Settings) -> dict[str, to
     }
 
 
-def _adapter(model: PerceptionModel) -> dict[str, torch.nn.Parameter]:
-    """The adapter's parameters under peft's own stored names."""
-    return {
-        f"base_model.model.{n.replace('.perception.', '.')}": p
-        for n, p in model.host.named_parameters()
-        if ".lora_" in n
-    }
-
-
-def _stored(parameters: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
-    return {n: p.detach().to("cpu", dtype or p.dtype).contiguous() for n, p in parameters.items()}
-
-
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise StoreError(f"{path} is missing; the model folder is incomplete, copy it again")
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        return tensors.read(path)
+    except (SafetensorError, OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({error}); copy it again") from error
 
 
@@ -263,7 +249,7 @@ def _stored_parts(
     elif (folder / HOST).exists():
         raise StoreError(f"{folder / HOST} is there, but the settings name no trained host modules; remove it")
     if model.lora is not None:
-        wanted.append((_adapter(model), folder / ADAPTER / "adapter_model.safetensors"))
+        wanted.append((adapter_parameters(model), folder / ADAPTER / ADAPTER_FILE))
     return [(parameters, _read(path), path) for parameters, path in wanted]
 
 

@@ -101,7 +101,7 @@ GROWN = {
     ("k", "layers", "window", "grown"),
     [
         (1, "last", 0, {}),
-        (2, "fused", 5, {}),
+        (2, "fused", 5, {"echoes": True}),
         (3, "last", 1, {}),
         (1, "fused", 8, {}),
         (1, "last", 6, GROWN),

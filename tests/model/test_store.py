@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from perceptiongpt.model import folders, store
+from perceptiongpt.model import folders
+from perceptiongpt.model import tensors as written
 from perceptiongpt.model.adapt import choose_trainable
 from perceptiongpt.model.generate import generate
 from perceptiongpt.model.perception import equip
@@ -82,6 +83,26 @@ def test_floats_may_be_stored_narrower(tmp_path: Path, equipped: Make, stir: Mak
         assert torch.equal(again.added()[name], p.bfloat16().float()), name
 
 
+def test_a_byte_a_number_may_do(tmp_path: Path, equipped: Make, stir: Make, sample: Make, batch: Make) -> None:
+    model = trained("llava", equipped, stir)
+    made, whole = (save(model, tmp_path / str(d), "tiny:llava", d) for d in (torch.int8, torch.bfloat16))
+    for name, less in ((OWN, 0.75), (HOST, 0.75), (ADAPTER, 1.01)):
+        assert (made / name).stat().st_size < less * (whole / name).stat().st_size
+    again = load(made, *FAMILIES["llava"]())
+    theirs = dict(again.named_parameters())
+    for name, p in model.named_parameters():
+        assert (theirs[name] - p).abs().max() <= 0.005 * p.abs().max(), name
+    given = batch(model, [sample(said=["box+mask"], shown=["point"])])
+    with torch.no_grad():
+        one, other = model(given).regions, again(given).regions
+    assert torch.allclose(one.boxes, other.boxes, atol=0.02)
+
+
+def test_names_in_an_adapters_config_are_in_order(folder: Path) -> None:
+    names = json.loads((folder / "adapter/adapter_config.json").read_text())["target_modules"]
+    assert len(names) > 1 and names == sorted(names)
+
+
 def test_what_was_trained_in_float32_serves_a_narrow_host(
     family: str, tmp_path: Path, equipped: Make, stir: Make, sample: Make, prompts: Make
 ) -> None:
@@ -118,6 +139,11 @@ def tensors(folder: Path, name: str, change: Callable[[dict[str, torch.Tensor]],
     held = load_file(folder / name)
     change(held)
     save_file(held, folder / name)
+
+
+def in_bytes(held: dict[str, torch.Tensor], scale: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    beside = {} if scale is None else {"vis_row.scale": scale}
+    return {"vis_row": held["vis_row"].to(torch.int8), **beside}
 
 
 def cut(path: Path) -> None:
@@ -170,6 +196,19 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "numbers that are none": (lambda f: tensors(f, OWN, lambda t: t["vis_row"].fill_(float("nan"))), "vis_row.*finite"),
     "no floats": (lambda f: tensors(f, OWN, lambda t: t.update(vis_row=t["vis_row"].long())), "vis_row.*int64"),
+    "bytes without a scale": (lambda f: tensors(f, OWN, lambda t: t.update(in_bytes(t))), "vis_row.*int8"),
+    "scales of another shape": (
+        lambda f: tensors(f, OWN, lambda t: t.update(in_bytes(t, torch.ones(2)))),
+        r"vis_row.scale is float32 \(2,\), wanted float32 \(1,\)",
+    ),
+    "scales that are no floats": (
+        lambda f: tensors(f, OWN, lambda t: t.update(in_bytes(t, torch.ones(1).long()))),
+        "vis_row.scale is int64",
+    ),
+    "scales that are none": (
+        lambda f: tensors(f, OWN, lambda t: t.update(in_bytes(t, torch.tensor([torch.nan])))),
+        "vis_row.*finite",
+    ),
     "adapter of another shape": (
         lambda f: tensors(f, ADAPTER, lambda t: t.update({next(iter(t)): torch.ones(1, 5)})),
         r"has shape \(1, 5\)",
@@ -237,7 +276,7 @@ def test_a_save_that_fails_leaves_the_old_folder_whole(
     if where == "rename":
         monkeypatch.setattr(Path, "rename", fails_once)
     else:
-        monkeypatch.setattr(store if where == "save_file" else folders.os, where, full)
+        monkeypatch.setattr(written if where == "save_file" else folders.os, where, full)
     with pytest.raises(OSError, match="no space"):
         save(model, folder, "tiny:llava")
     assert before == {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -1,4 +1,4 @@
-"""The laws of what puts a trained plug-in into the package: half the bytes, nothing that isn't read, and it answers."""
+"""The laws of what puts a trained plug-in into the package: few bytes, nothing that isn't read, and it answers."""
 
 import sys
 from pathlib import Path
@@ -14,6 +14,7 @@ import package_weights
 from package_weights import package
 
 from perceptiongpt.model.store import OWN, PROCESSOR
+from perceptiongpt.model.tensors import read
 from perceptiongpt.predict import load
 
 
@@ -24,9 +25,10 @@ def test_what_is_packaged_is_narrow_and_complete_and_answers(
     size = package(model_folder, target, "tiny:aya_vision")
     assert size == sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     assert (model_folder / PROCESSOR).is_dir() and not (target / PROCESSOR).exists()
-    kept, whole = load_file(target / OWN), load_file(model_folder / OWN)
-    assert kept.keys() == whole.keys() and {t.dtype for t in kept.values()} == {torch.bfloat16}
-    assert all(torch.equal(kept[name], whole[name].bfloat16()) for name in whole)
+    kept, whole = read(target / OWN), load_file(model_folder / OWN)
+    assert kept.keys() == whole.keys()
+    assert torch.int8 in {t.dtype for t in load_file(target / OWN).values()}
+    assert all((kept[name] - whole[name]).abs().max() <= 0.005 * whole[name].abs().max() for name in whole)
     assert load(target, device="cpu").segment(photo, "the letter a").text is not None
 
 
