@@ -186,8 +186,8 @@ def fifth_light() -> Run:
 
 
 def sixth_light() -> Run:
-    """`fifth_light` taught on with frozen eyes, the map that decoders look at learning, too, and region vectors with it;
-    then the echo of what these carry now.
+    """`fifth_light` taught on with frozen eyes, the map that decoders look at learning, too, and region vectors with
+    it; then the echo of what these carry now.
 
     Scored on 2,500 expressions of scenes:test, answers generated: Acc@0.5 0.73, Acc@0.75 0.59, mask mIoU 0.63;
     docs/model_card.md tells how the packaged weights went through it.
