@@ -91,7 +91,7 @@ def calibrate(told: Namespace) -> None:
 
 def _ends(eye: Any, told: Namespace) -> dict[str, float]:
     """The `more` and the `counted` of a model that enumerates, as scores are born: by groups and questions for numbers
-    on composed scenes, by what groups other data have."""
+    on composed scenes, by what groups other data have. Leaves the eye as it was asked, with nothing ended or sorted."""
     from perceptiongpt import evaluate as verb
     from perceptiongpt.calibrate import MORE, ends
     from perceptiongpt.core.operating import OperatingPoint
