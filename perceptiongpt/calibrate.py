@@ -30,15 +30,17 @@ def ends(several: Sequence[Judged], counts: Sequence[tuple[Judged, int]] = ()) -
     """What the second and further things of a model that enumerates should score, as scores are born: to be found, and
     to be told of in words.
 
-    The first is what gives groups the best mean F1, the second what tells the right number, given beside the answer,
-    in most of `counts`; where there are none of either, what leaves an untouched operating point as it is. Answers
-    hold their regions as they were found, down to the least of MORE.
+    The first is what gives groups the best mean F1, their boxes drawn with the `agree` that suits them best; the second
+    what tells the right number, given beside the answer, in most of `counts`; where there are none of either, what
+    leaves an untouched operating point as it is. Answers hold their regions as they were found, down to the least of
+    MORE.
     """
     untouched, kept = OperatingPoint(), groups(measured(several))
     more, counted = untouched.more, untouched.counted
     if kept:
-        means = {least: fmean(group_f1(_ended(row, least)) for row in kept) for least in MORE}
-        more = max(MORE, key=lambda least: round(means[least], 4))
+        drawn = [[_redrawn(row, agree) for row in kept] for agree in AGREE]
+        best = {least: max(fmean(group_f1(_ended(r, least)) for r in some) for some in drawn) for least in MORE}
+        more = max(MORE, key=lambda least: round(best[least], 4))
     if counts:
         right = {least: sum(_end(pair, least) == number for pair, number in counts) for least in MORE}
         counted = max(MORE, key=right.__getitem__)

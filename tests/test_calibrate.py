@@ -156,6 +156,17 @@ def test_what_comes_after_the_end_of_a_group_is_not_found_however_sure_it_is() -
     assert ends([group])[0] == 0.1  # both are found only with what scores less between them
 
 
+def test_a_groups_end_is_chosen_with_boxes_as_they_can_be_drawn() -> None:
+    """The second thing's box is too tall; the rim of its mask has an IoU of 0.7 with it and of 0.67 with the truth."""
+    low, rim, tall = (40.0, 10.0, 60.0, 26.0), (40, 10, 60, 34), (40.0, 10.0, 60.0, 44.0)
+    mask = np.zeros((60, 80), bool)
+    mask[rim[1] : rim[3], rim[0] : rim[2]] = True
+    said = (Packed(THING, score=0.9), Packed(tall, encode_rle(mask), score=0.3))
+    group = Judged(Question("q-0", "the xs", "group", (Packed(THING), Packed(low)), (80, 60)), Said("", said))
+    bare = replace(group, said=Said("", (said[0], replace(said[1], rle=None))))
+    assert ends([group])[0] == 0.1 and ends([bare])[0] == 0.35
+
+
 def test_numbers_are_told_where_they_are_right_and_groups_end_where_they_are_best() -> None:
     """A third thing of 0.5 is there in groups that are looked for, and mostly not where a number is asked for."""
     there = tuple(Packed((20.0 * n, 0.0, 20.0 * n + 10, 10.0)) for n in range(3))

@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 SCALE = ".scale"
-LEAST = 1024  # numbers of a tensor below which a byte each would save nothing
+LEAST = 1024  # numbers of a tensor; smaller ones are few bytes anyway, and stay floats
 MOST = 127  # of int8, on both sides of 0
 
 
 def write(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None = None) -> None:
-    """Write tensors as they are or in `dtype`; torch.int8 is a byte a number for those of many rows, bfloat16 for the
-    rest. A row's numbers are then off by at most half of a 127th of its largest."""
+    """Write tensors as they are or in `dtype`; torch.int8 is a byte a number for matrices of LEAST numbers or more, and
+    bfloat16 for the rest. A row's numbers are then off by at most half of a 127th of its largest."""
     floats = torch.bfloat16 if dtype == torch.int8 else dtype
     kept: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
