@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from perceptiongpt.core.answer import Region
-from perceptiongpt.core.boxes import around, drawn_round, iou_xyxy
+from perceptiongpt.core.boxes import around, iou_xyxy
 from perceptiongpt.core.slots import Words
 from perceptiongpt.model.generate import Spoken
 
@@ -60,20 +60,19 @@ def _again(
     words = [w for n in which if (w := said.heard[n][1]) is not None]
     told = Words(torch.cat([w.vectors for w in words]), torch.cat([w.there for w in words])) if words else None
     found = model.decode(states, seen, torch.arange(len(which), device=states.device), told)
-    boxes = drawn_round(found.boxes.cpu(), found.masks.cpu(), eye.operating.agree)
     logits = (said.regions.scores[which].to(found.scores) + found.scores) / 2
     made = []
     rows = zip(which, canvases, whole, eye.operating.scores(logits).tolist(), strict=True)
     for i, (n, canvas, picture, score) in enumerate(rows):
         x, y, right, bottom = pieces[n]
-        x0, y0, x1, y1 = canvas.boxes_out(boxes[i : i + 1])[0].tolist()
+        ((x0, y0, x1, y1),), logits = canvas.found_out(found.at([i]), eye.operating.agree)
         box = (x0 + x, y0 + y, x1 + x, y1 + y)
         region = replace(regions[n], score=score)
         if iou_xyxy(torch.tensor(box), torch.tensor(region.box)) >= AGREE:
             region = replace(region, box=box)
             if region.mask is not None:
                 mask = np.zeros(picture.size[::-1], bool)
-                mask[y:bottom, x:right] = canvas.masks_out(found.masks[i : i + 1].float())[0]
+                mask[y:bottom, x:right] = canvas.masks_out(logits)[0]
                 region = replace(region, mask=mask)
         made.append(region)
     return made

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from perceptiongpt.core.answer import Region
-from perceptiongpt.core.boxes import drawn_round
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.core.packed import Packed, pack
@@ -54,7 +53,7 @@ def _sample(picture: Picture, question: Question) -> Sample:
 
 
 def _regions(said: Any, canvas: Canvas, operating: OperatingPoint) -> list[Packed]:
-    boxes = canvas.boxes_out(drawn_round(said.boxes.cpu(), said.masks.cpu(), operating.agree)).tolist()
-    masks = canvas.masks_out(said.masks.float())
+    boxes, logits = canvas.found_out(said, operating.agree)
+    masks = canvas.masks_out(logits)
     scores = operating.scores(said.scores).tolist()
-    return [pack(Region(tuple(b), m, score=s)) for b, m, s in zip(boxes, masks, scores, strict=True)]
+    return [pack(Region(b, m, score=s)) for b, m, s in zip(boxes, masks, scores, strict=True)]

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from perceptiongpt.core.answer import Answer, Region
-from perceptiongpt.core.batch import Regions
-from perceptiongpt.core.boxes import SAME, cxcywh_to_xyxy, drawn_round, pairwise_iou
+from perceptiongpt.core.boxes import SAME, cxcywh_to_xyxy, pairwise_iou
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data import phrases
 from perceptiongpt.data.render import Renderer
@@ -41,14 +40,14 @@ def told(eye: Any, hw: tuple[int, int], said: Spoken, request: Request, canvas: 
         return read_answer(eye.renderer, said, request, canvas, eye.name)
     text, spans = _text(eye.renderer, said)
     regions = said.regions
-    boxes = canvas.boxes_out(drawn_round(regions.boxes.cpu(), regions.masks.cpu(), eye.operating.agree)).tolist()
-    masks = canvas.masks_out(regions.masks.float()) if request.mask and len(boxes) else None
+    boxes, logits = canvas.found_out(regions, eye.operating.agree)
+    masks = canvas.masks_out(logits) if request.mask and len(boxes) else None
     cells = (regions.points.shape[-2], regions.points.shape[-1])
     points = best_xy(regions.points.float().flatten(1), *cells).tolist() if len(boxes) else []
     scores = eye.operating.scores(regions.scores).tolist()
     found = tuple(
         Region(
-            box=tuple(boxes[n]) if request.box else None,
+            box=boxes[n] if request.box else None,
             mask=None if masks is None else masks[n],
             point=canvas.point_out((points[n][0], points[n][1])) if request.point else None,
             score=scores[n],
@@ -72,9 +71,8 @@ def left_to_right(said: Spoken, k: int) -> Spoken:
         breath = breath if n and place == at[n - 1] + k else n
         keys.append((breath, said.pictures[n], x[n], n))
     order = [key[-1] for key in sorted(keys)]
-    regions = Regions(*(getattr(said.regions, f)[order] for f in ("boxes", "masks", "points", "scores")))
     pictures, heard = [said.pictures[n] for n in order], [said.heard[n] for n in order]
-    return replace(said, regions=regions, pictures=pictures, heard=heard)
+    return replace(said, regions=said.regions.at(order), pictures=pictures, heard=heard)
 
 
 def kept(answer: Answer, said: Spoken, phrase: str | None, least: float) -> Answer:

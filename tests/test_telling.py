@@ -105,6 +105,19 @@ def test_a_box_drawn_round_its_mask_is_the_same_with_and_without_masks(eye: Eye,
         assert whole.xyxy[n] == pytest.approx(rim, abs=0.08 * max(photo.size))  # a cell of the tiny map is this large
 
 
+def test_specks_are_left_out_of_masks_and_boxes_are_drawn_round_the_rest(eye: Eye) -> None:
+    canvas = eye.model.backbone.canvas((160, 160))
+    masks = torch.full((1, 16, 16), -4.0)
+    masks[:, 2:8, 2:8] = masks[:, 14:, 14:] = 4.0
+    found = Regions(torch.tensor([[0.31, 0.31, 0.4, 0.4]]), masks, torch.zeros(1, 2, 2), torch.zeros(1))
+    (box,), logits = canvas.found_out(found, 0.5)
+    mask = canvas.masks_out(logits)[0]
+    assert box == pytest.approx((20, 20, 80, 80), abs=3)
+    assert mask[20:80, 20:80].mean() > 0.9 and not mask[100:, 100:].any()
+    (bare,), _ = canvas.found_out(found, 1.0)
+    assert bare == pytest.approx((17.6, 17.6, 81.6, 81.6), abs=0.1)
+
+
 # -- a least score ---------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ h w the mask decoder's map. Boxes are cxcywh in 0..1 of the canvas.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -60,6 +61,11 @@ class Regions:
     masks: Tensor  # float32 [N, h, w] logits
     points: Tensor  # float32 [N, cells_h, cells_w] logits over the language model's image cells
     scores: Tensor  # float32 [N] logits of presence times quality
+
+    def at(self, rows: Sequence[int]) -> Regions:
+        """Those at these rows, in their order."""
+        rows = list(rows)
+        return Regions(self.boxes[rows], self.masks[rows], self.points[rows], self.scores[rows])
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from perceptiongpt.core.boxes import cxcywh_to_xyxy
+from perceptiongpt.core.batch import Regions
+from perceptiongpt.core.boxes import cxcywh_to_xyxy, drawn_round
+from perceptiongpt.core.masks import without_specks
 
 # The mean colour of ImageNet: about zero after the usual normalisation, so the padding says nothing.
 PADDING = (124, 116, 104)
@@ -154,6 +156,13 @@ class Canvas:
                 fine = torch.lerp(wide[upper[rows]], wide[lower[rows]], part_y[rows, None])
                 masks[n, rows] = (fine > threshold).cpu().numpy()
         return masks
+
+    def found_out(self, found: Regions, agree: float) -> tuple[list[Four], Tensor]:
+        """Decoded regions as boxes xyxy in pixels, drawn round their masks where the two `agree` (`boxes.drawn_round`),
+        and those masks without specks, as `masks_out` wants them: logits [N, h, w]."""
+        masks = torch.from_numpy(without_specks(found.masks.float().cpu().numpy()))
+        x0, y0, x1, y1 = self.boxes_out(drawn_round(found.boxes.cpu(), masks, agree)).T.tolist()
+        return list(zip(x0, y0, x1, y1, strict=True)), masks
 
     @torch.no_grad()
     def heat_out(self, heat: Tensor) -> np.ndarray:

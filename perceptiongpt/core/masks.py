@@ -1,4 +1,4 @@
-"""Masks as values: bool [H, W], COCO run lengths, polygons.
+"""Masks as values: bool [H, W], COCO run lengths, polygons; and decoded ones, logits, freed of specks.
 
 What comes from outside (run lengths, polygons) is checked here before anything is allocated for it.
 Knows nothing of canvases or models; a polygon's corners lie on pixel edges: the pixel (0, 0) spans 0..1.
@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from scipy.ndimage import label
 
 from perceptiongpt.core.outline import trace
 
 LIMIT_PIXELS = 100_000_000
+LEAST_PIECE = 0.5  # of the largest piece of a decoded mask: what is smaller is taken for a speck
 # A run of at most 2**34 pixels, signed, in 5-bit groups: no honest writer needs more.
 GROUPS_PER_RUN = 7
 # pycocotools keeps every fifth of a pixel of an outline in memory, some 40 bytes each step.
@@ -113,6 +115,22 @@ def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
         raise ValueError(f"masks of shapes {a.shape} and {b.shape} cannot be compared; bring both to the same picture")
     union = int(np.count_nonzero(a | b))
     return int(np.count_nonzero(a & b)) / union if union else 1.0
+
+
+def without_specks(masks: np.ndarray) -> np.ndarray:
+    """Mask logits [N, h, w], above 0 inside, with pieces of under LEAST_PIECE of each mask's largest put outside.
+
+    Pieces hold together at sides and corners. What stays, stays as it was; of two halves of a thing both do.
+    """
+    made = masks.copy()
+    for mask in made:
+        pieces, count = label(mask > 0, np.ones((3, 3)))
+        if count > 1:
+            sizes = np.bincount(pieces.ravel())
+            sizes[0] = sizes[1:].max()  # what lies outside
+            specks = (sizes < LEAST_PIECE * sizes[0])[pieces]
+            mask[specks] *= -1
+    return made
 
 
 def _checked(mask: np.ndarray) -> np.ndarray:

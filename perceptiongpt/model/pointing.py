@@ -92,7 +92,7 @@ class Pointing:
                 self.ended[b], vectors[b] = True, torch.zeros_like(spoken[n])
                 continue
             vectors[b] = spoken[n]
-            self.found[b].append(_at(regions, [n]))
+            self.found[b].append(regions.at([n]))
             self.lies[b].append(where[n])
             self.heard[b].append((states[n], None if words is None else words.at(slice(n, n + 1))))
             if scores is not None:
@@ -125,7 +125,7 @@ class Pointing:
             return tried, flat
         scores = tried.scores.tolist()
         best = [max((k for k, m in enumerate(several) if m == n), key=scores.__getitem__) for n in range(len(rows))]
-        return _at(tried, best), [flat[k] for k in best]
+        return tried.at(best), [flat[k] for k in best]
 
     def _told(self, rows: list[int]) -> Words | None:
         """The words before these regions as one value, each window filled up to its full width."""
@@ -139,7 +139,3 @@ class Pointing:
 
 
 FIELDS = ("boxes", "masks", "points", "scores")
-
-
-def _at(regions: Regions, rows: list[int]) -> Regions:
-    return Regions(*(getattr(regions, f)[rows] for f in FIELDS))

@@ -15,6 +15,7 @@ from perceptiongpt.core.masks import (
     mask_to_box,
     mask_to_polygons,
     polygons_to_mask,
+    without_specks,
 )
 
 small_masks = hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
@@ -169,6 +170,31 @@ def test_mask_iou_on_rows_worked_by_hand():
     assert mask_iou(a, b) == pytest.approx(2 / 6)
     with pytest.raises(ValueError, match="shapes"):
         mask_iou(a, b[:3])
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(
+        np.float32,
+        st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(1, 9)),
+        elements=st.floats(-9, 9, width=32),
+    )
+)
+def test_a_mask_without_specks_lies_within_it_and_keeps_its_largest_piece(logits):
+    clean = without_specks(logits)
+    assert clean.shape == logits.shape and not ((clean > 0) & (logits <= 0)).any()
+    assert np.array_equal(np.abs(clean), np.abs(logits))  # what goes is as surely outside as it was inside
+    assert np.array_equal((clean > 0).any((1, 2)), (logits > 0).any((1, 2)))
+    assert np.array_equal(without_specks(clean), clean)
+
+
+def test_specks_go_and_two_halves_of_a_thing_stay():
+    mask = np.full((1, 12, 12), -3.0, np.float32)
+    mask[0, :4, :4] = mask[0, 6:8, :4] = 3.0  # 16 cells, and half as many behind something
+    mask[0, 8, 4] = 3.0  # holds on by a corner
+    alone = mask.copy()
+    mask[0, 10:, 9:] = 3.0  # 6 cells far off
+    assert np.array_equal(without_specks(mask), np.where(mask == alone, mask, -mask))
 
 
 def test_what_is_no_mask_is_refused():
