@@ -8,6 +8,7 @@ D width of the language model, K tokens a region, S side of a mask as encoders s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ class Pointing:
         if not self.found[row]:
             empty = torch.zeros(0)
             return Regions(empty.view(0, 4), empty.view(0, 1, 1), empty.view(0, 1, 1), empty)
-        return Regions(*(torch.cat([getattr(p, f) for p in self.found[row]]) for f in FIELDS))
+        return Regions(*(torch.cat([getattr(p, f.name) for p in self.found[row]]) for f in fields(Regions)))
 
     def _decoded(self, rows: list[int]) -> dict[int, Tensor]:
         """Decode what these rows have said whole, keep it, and give what is fed back."""
@@ -136,6 +137,3 @@ class Pointing:
         vectors, there = torch.cat([w.vectors for w in words]), torch.cat([w.there for w in words])
         missing = size - vectors.shape[1]
         return Words(F.pad(vectors, (0, 0, missing, 0)), F.pad(there, (missing, 0)))
-
-
-FIELDS = ("boxes", "masks", "points", "scores")
