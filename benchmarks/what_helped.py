@@ -102,16 +102,16 @@ def opened(name: str, arm: Arm, seed: int) -> Any:
 def mixed(arm: Arm, seed: int, work: Path) -> Any:
     """What an arm learns from."""
     from perceptiongpt.data.mix import Mix
-    from perceptiongpt.data.objects import ObjectLibrary
+    from perceptiongpt.data.objects import ObjectLibrary, read_index, write_index
     from perceptiongpt.data.scenes import SceneStream
 
     library = ObjectLibrary.open()
     if arm.without:
         odd = {o.id for o in library.objects("train") if (o.drawing if arm.without == "drawings" else o.three_d)}
-        listing = json.loads((library.folder / "objects.json").read_text(encoding="utf-8"))
+        listing = read_index(library.folder)
         listing["objects"] = [row for row in listing["objects"] if row["id"] not in odd]
         work.mkdir(parents=True)
-        (work / "objects.json").write_text(json.dumps(listing), encoding="utf-8")
+        write_index(listing, work)
         (work / "objects.zip").symlink_to(library.folder / "objects.zip")
         library = ObjectLibrary.open(work)
     return Mix([(SceneStream("train", seed, 200_000, library, (2, 5), kind), w) for kind, w in arm.data], seed)

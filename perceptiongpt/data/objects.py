@@ -1,14 +1,16 @@
 """The object library that ships with the package: named cut-outs with alpha, rendered views, photographic backgrounds.
 
-A folder of two files: `objects.json` (what each thing is, whose it is, which split it belongs to) and `objects.zip`
+A folder of two files: `objects.json.gz` (what each thing is, whose it is, which split it belongs to) and `objects.zip`
 (the WebP pictures, stored). Knows nothing of scenes or phrases; `scenes.py` arranges what is opened here.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +25,9 @@ COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"
 
 DRAWINGS = ("noto", "noto-old", "twemoji")  # groups of ids: other artists' drawings of what is shown already
 
-JSON_LIMIT = 64 << 20  # bytes
+INDEX = "objects.json.gz"
+
+JSON_LIMIT = 64 << 20  # bytes, unpacked
 ZIP_LIMIT = 512 << 20  # bytes
 ENTRY_LIMIT = 8 << 20  # bytes
 PIXEL_LIMIT = 16_000_000
@@ -89,7 +93,7 @@ class ObjectLibrary:
 
     def __init__(self, folder: Path, listing: Mapping[str, Any], packed: bytes) -> None:
         self.folder = folder
-        where = folder / "objects.json"
+        where = folder / INDEX
         self._objects = tuple(_object(row, where, i) for i, row in enumerate(listing["objects"]))
         self._backgrounds = tuple(_background(row, where, i) for i, row in enumerate(listing["backgrounds"]))
         try:
@@ -113,19 +117,8 @@ class ObjectLibrary:
         Raises FileNotFoundError when a file is absent, ValueError when it is too large, broken or incomplete.
         """
         folder = Path(__file__).parent / "objects" if path is None else Path(path)
-        text = _limited_bytes(folder / "objects.json", JSON_LIMIT)
-        packed = _limited_bytes(folder / "objects.zip", ZIP_LIMIT)
-        try:
-            listing = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{folder / 'objects.json'}: not JSON ({error}); build the library again") from error
-        if not isinstance(listing, dict) or listing.get("version") != 1:
-            version = listing.get("version") if isinstance(listing, dict) else None
-            raise ValueError(f"{folder / 'objects.json'}: version {version!r} came, 1 was wanted; build it again")
-        for key in ("objects", "backgrounds"):
-            if not isinstance(listing.get(key), list):
-                raise ValueError(f"{folder / 'objects.json'}: no list {key!r}; build the library again")
-        return cls(folder, listing, packed)
+        listing = read_index(folder)
+        return cls(folder, listing, _limited_bytes(folder / "objects.zip", ZIP_LIMIT))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ObjectLibrary.open, (self.folder,)
@@ -160,6 +153,39 @@ class ObjectLibrary:
         except (UnidentifiedImageError, OSError, zipfile.BadZipFile) as error:
             raise ValueError(f"{file} in objects.zip is not a whole picture ({error}); build it again") from error
         return picture
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """What a library's `objects.json.gz` lists: "objects" and "backgrounds", each a list of rows.
+
+    Raises FileNotFoundError when it is absent, ValueError when it is too large, broken or of another version.
+    """
+    where = folder / INDEX
+    packed = _limited_bytes(where, JSON_LIMIT)
+    try:
+        with gzip.open(io.BytesIO(packed)) as file:
+            text = file.read(JSON_LIMIT + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{where}: not gzip ({error}); build the library again") from error
+    if len(text) > JSON_LIMIT:
+        raise ValueError(f"{where} unpacks to more than {JSON_LIMIT} bytes; at most these are read")
+    try:
+        listing = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: not JSON ({error}); build the library again") from error
+    if not isinstance(listing, dict) or listing.get("version") != 1:
+        version = listing.get("version") if isinstance(listing, dict) else None
+        raise ValueError(f"{where}: version {version!r} came, 1 was wanted; build it again")
+    for key in ("objects", "backgrounds"):
+        if not isinstance(listing.get(key), list):
+            raise ValueError(f"{where}: no list {key!r}; build the library again")
+    return listing
+
+
+def write_index(listing: Mapping[str, Any], folder: Path) -> None:
+    """Write a listing as `read_index` reads it; the same listing gives the same bytes."""
+    text = json.dumps(listing, ensure_ascii=False, sort_keys=True)
+    (folder / INDEX).write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
 
 
 def _kept(kept: OrderedDict[str, _T], key: str, limit: int, make: Callable[[], _T]) -> _T:

@@ -60,12 +60,15 @@ def save(
     dtype: torch.dtype | None = None,
     only: Literal["points", "ask"] | None = None,
     card: str = "",
+    coarse: float = 0.0,
+    like: Path | None = None,
 ) -> Path:
     """Write the plug-in to `folder`, replacing the model in it as a whole; a folder of other things is refused.
 
     `host` is what finds the host again: an id, a folder, "default" or "tiny:FAMILY". `dtype` stores floats narrower;
-    torch.int8 in a byte a number (`tensors`), but for the adapter, which peft reads: that in bfloat16. `only` writes
-    one of two plug-ins: what points, or what asks. `card` is the folder's README.md.
+    torch.int8 in a byte a number (`tensors.write`, which takes `coarse` and the files of the folder `like`), but for
+    the adapter, which peft reads: that in bfloat16. `only` writes one of two plug-ins: what points, or what asks.
+    `card` is the folder's README.md.
     """
     settings = _settings_of(model, only)
     target = Path(folder)
@@ -81,11 +84,10 @@ def save(
             "settings": asdict(settings),
         }
         (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        for parameters, name in _own(model, settings):
-            tensors.write(parameters, work / name, dtype)
         trained = _host_parameters(model, settings)
-        if trained:
-            tensors.write(trained, work / HOST, dtype)
+        for parameters, name in [*_own(model, settings), *([(trained, HOST)] if trained else [])]:
+            before = like / name if like is not None and (like / name).is_file() else None
+            tensors.write(parameters, work / name, dtype, coarse, before)
         if settings.points and model.lora is not None:
             save_adapter(model, work / ADAPTER, torch.bfloat16 if dtype == torch.int8 else dtype)
         model.backbone.processor.save_pretrained(work / PROCESSOR)

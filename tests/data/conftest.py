@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from perceptiongpt.data.objects import ObjectLibrary
+from perceptiongpt.data.objects import ObjectLibrary, write_index
 
 PAINT = {"red": (210, 40, 40), "blue": (40, 70, 210), "green": (40, 160, 60), "white": (240, 240, 240)}
 THINGS = {
@@ -72,7 +71,7 @@ def write_library(folder: Path) -> Path:
                     file = f"backgrounds/{split}-{i}.webp"
                     packed.writestr(file, webp(Image.fromarray(ramp).resize((480, 360), Image.Resampling.BICUBIC)))
                     backgrounds.append({"id": f"{split}-{i}", "file": file, "split": split})
-    (folder / "objects.json").write_text(json.dumps({"version": 1, "objects": objects, "backgrounds": backgrounds}))
+    write_index({"version": 1, "objects": objects, "backgrounds": backgrounds}, folder)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import re
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perceptiongpt.data.objects import ObjectLibrary
+from perceptiongpt.data import objects
+from perceptiongpt.data.objects import INDEX, ObjectLibrary, read_index, write_index
 from perceptiongpt.data.scene_cast import cast_of, choose
 
 
@@ -93,10 +95,9 @@ def test_a_folder_without_library_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_listing_is_refused(library_folder: Path, change: Callable[[dict[str, Any]], Any], words: str) -> None:
-    file = library_folder / "objects.json"
-    listing = json.loads(file.read_text())
+    listing = json.loads(gzip.decompress((library_folder / INDEX).read_bytes()))
     change(listing)
-    file.write_text(json.dumps(listing))
+    (library_folder / INDEX).write_bytes(gzip.compress(json.dumps(listing).encode()))
     with pytest.raises(ValueError, match=words):
         ObjectLibrary.open(library_folder)
 
@@ -105,16 +106,33 @@ def test_broken_json_and_a_broken_zip_are_refused(library_folder: Path) -> None:
     (library_folder / "objects.zip").write_bytes(b"PK but no zip")
     with pytest.raises(ValueError, match="not a zip"):
         ObjectLibrary.open(library_folder)
-    (library_folder / "objects.json").write_text("{")
+    (library_folder / INDEX).write_bytes(gzip.compress(b"{"))
     with pytest.raises(ValueError, match="not JSON"):
         ObjectLibrary.open(library_folder)
 
 
+@pytest.mark.parametrize("spoil", [lambda b: b"{}", lambda b: b[:-40], lambda b: b[:30] + b"\xff" * 30 + b[60:]])
+def test_an_index_that_does_not_unpack_is_refused(library_folder: Path, spoil: Callable[[bytes], bytes]) -> None:
+    file = library_folder / INDEX
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(ValueError, match="not gzip"):
+        ObjectLibrary.open(library_folder)
+
+
+def test_an_index_that_unpacks_to_too_much_is_refused_before_it_does(
+    library_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "JSON_LIMIT", 1 << 16)
+    (library_folder / INDEX).write_bytes(gzip.compress(b" " * (1 << 22)))
+    with pytest.raises(ValueError, match="unpacks to more than 65536 bytes"):
+        ObjectLibrary.open(library_folder)
+
+
 def test_a_truncated_picture_is_refused_when_it_is_looked_at(library_folder: Path) -> None:
-    listing = json.loads((library_folder / "objects.json").read_text())
+    listing = read_index(library_folder)
     listing["objects"] = listing["objects"][:1]
     listing["backgrounds"] = []
-    (library_folder / "objects.json").write_text(json.dumps(listing))
+    write_index(listing, library_folder)
     with zipfile.ZipFile(library_folder / "objects.zip", "w") as packed:
         packed.writestr(listing["objects"][0]["views"][0]["file"], b"RIFF....WEBP")
     library = ObjectLibrary.open(library_folder)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+import zlib
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from perceptiongpt.model import tensors
 from perceptiongpt.model.tensors import LEAST, read, write
@@ -33,6 +36,48 @@ def test_bytes_are_off_by_at_most_half_a_step_of_their_row(
     assert kept["a"].dtype == torch.float32
     step = whole.flatten(1).abs().amax(1) / 127
     assert ((kept["a"] - whole).flatten(1).abs() <= (0.5001 * step).unsqueeze(1)).all()
+
+
+@given(st.integers(0, 99), st.sampled_from([0.05, 0.15, 0.4]))
+def test_coarse_steps_are_shares_of_the_root_mean_square_and_pack_smaller(seed: int, coarse: float) -> None:
+    whole = torch.randn(8, 512, generator=torch.Generator().manual_seed(seed))
+    whole[3, 7] = 90.0  # a 127th of this is more than a coarse step of the row without it
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = []
+        for share in (0.0, coarse):
+            write({"a": whole}, Path(folder) / "t", torch.int8, share)
+            sizes.append(len(zlib.compress((Path(folder) / "t").read_bytes())))
+        off = (read(Path(folder) / "t")["a"] - whole).abs().amax(1)
+    step = torch.maximum(whole.abs().amax(1) / 127, coarse * whole.square().mean(1).sqrt())
+    assert (off <= 0.5001 * step).all()
+    assert sizes[1] < sizes[0]
+
+
+def test_what_a_file_holds_already_keeps_its_bytes_and_what_has_moved_does_not(tmp_path: Path) -> None:
+    still, moved = torch.randn(40, 40), torch.randn(40, 40)
+    write({"still": still, "moved": moved}, tmp_path / "old", torch.int8)
+    before = load_file(tmp_path / "old")
+    moved = moved + 0.1 * torch.randn(40, 40)
+    write(
+        {"still": read(tmp_path / "old")["still"], "moved": moved, "new": still},
+        tmp_path / "a",
+        torch.int8,
+        0.3,
+        tmp_path / "old",
+    )
+    write({"still": still, "moved": moved}, tmp_path / "b", torch.int8, 0.3, tmp_path / "old")
+    for file in ("a", "b"):
+        held = load_file(tmp_path / file)
+        assert torch.equal(held["still"], before["still"]) and torch.equal(held["still.scale"], before["still.scale"])
+        assert not torch.equal(held["moved"], before["moved"])
+        off = (read(tmp_path / file)["moved"] - moved).abs().amax(1)
+        assert (off <= 0.16 * moved.square().mean(1).sqrt()).all()
+
+
+def test_a_file_of_other_shapes_is_no_likeness(tmp_path: Path) -> None:
+    write({"a": torch.zeros(32, 40)}, tmp_path / "old", torch.int8)
+    write({"a": torch.zeros(40, 40)}, tmp_path / "t", torch.int8, like=tmp_path / "old")
+    assert read(tmp_path / "t")["a"].shape == (40, 40)
 
 
 def test_what_is_small_stays_in_floats_and_the_rest_halves(tmp_path: Path) -> None:

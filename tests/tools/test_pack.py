@@ -22,6 +22,8 @@ from staging import crop, read_lines, write_lines, write_object
 from unpack import unpack
 from unrcc import entries
 
+from perceptiongpt.data.objects import read_index
+
 KINDS = {
     "car": 9,
     "lamp": 4,
@@ -71,14 +73,14 @@ def test_two_runs_write_the_same_bytes(staging: Path, tmp_path: Path) -> None:
     for picture in staging.rglob("*.webp"):
         picture.touch()
     pack(staging, tmp_path / "b")
-    for name in ("objects.zip", "objects.json", "CREDITS.md"):
+    for name in ("objects.zip", "objects.json.gz", "CREDITS.md"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_the_index_and_the_zip_name_the_same_pictures(staging: Path, tmp_path: Path) -> None:
     (staging / "forgotten.webp").write_bytes(b"not of the library")
     pack(staging, tmp_path)
-    index = json.loads((tmp_path / "objects.json").read_text(encoding="utf-8"))
+    index = read_index(tmp_path)
     files = [v["file"] for o in index["objects"] for v in o["views"]] + [b["file"] for b in index["backgrounds"]]
     with zipfile.ZipFile(tmp_path / "objects.zip") as archive:
         assert archive.namelist() == sorted(files)
@@ -142,7 +144,7 @@ def test_what_is_unpacked_is_what_was_staged(staging: Path, tmp_path: Path) -> N
     staged = {line["id"]: line for line in read_lines(staging / "toys.jsonl")}
     assert {line["id"]: line for line in read_lines(tmp_path / "again" / "toy.jsonl")} == staged
     pack(tmp_path / "again", tmp_path / "b")
-    for name in ("objects.zip", "objects.json", "CREDITS.md"):
+    for name in ("objects.zip", "objects.json.gz", "CREDITS.md"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 

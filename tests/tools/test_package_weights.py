@@ -32,6 +32,14 @@ def test_what_is_packaged_is_narrow_and_complete_and_answers(
     assert load(target, device="cpu").segment(photo, "the letter a").text is not None
 
 
+def test_packing_again_keeps_the_bytes_of_what_was_not_trained(model_folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "weights"
+    package(model_folder, target, "tiny:aya_vision")
+    first = (target / OWN).read_bytes()
+    package(model_folder, target, "tiny:aya_vision", coarse=0.3)
+    assert (target / OWN).read_bytes() == first
+
+
 def test_what_is_too_large_to_ship_is_refused(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

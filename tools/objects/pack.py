@@ -6,11 +6,9 @@ stand in the staging folder (`backgrounds.jsonl` apart). Knows nothing of how th
     python tools/objects/pack.py STAGING OUT_DIR
 """
 
-import json
 import sys
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
 from colours import COLOURS, colour, flat_colour
@@ -18,7 +16,7 @@ from PIL import Image
 from splits import split_backgrounds, split_objects
 from staging import read_lines
 
-from perceptiongpt.data.objects import is_drawing
+from perceptiongpt.data.objects import is_drawing, write_index
 
 LICENCES = {
     "PD": "https://creativecommons.org/publicdomain/mark/1.0/",
@@ -49,7 +47,7 @@ SAME_KIND = {
 
 
 def pack(staging: Path, out: Path) -> dict:
-    """Write objects.zip, objects.json and CREDITS.md into `out` and return the index.
+    """Write objects.zip, objects.json.gz and CREDITS.md into `out` and return the index.
 
     Drawings of what is novel, which have no split, are left out.
     Raises ValueError for a licence that may not ship, an id met twice, a picture that is missing or too much of it all.
@@ -72,7 +70,7 @@ def pack(staging: Path, out: Path) -> dict:
     }
     out.mkdir(parents=True, exist_ok=True)
     _write_zip(staging, out / "objects.zip", index)
-    (out / "objects.json").write_text(_dumped(index), encoding="utf-8")
+    write_index(index, out)
     (out / "CREDITS.md").write_text(credits(index), encoding="utf-8")
     return index
 
@@ -130,16 +128,6 @@ def _write_zip(staging: Path, path: Path, index: dict) -> None:
         raise ValueError(
             f"objects.zip has {path.stat().st_size} bytes, over {LARGEST_ZIP}; stage fewer or smaller views"
         )
-
-
-def _dumped(index: dict) -> str:
-    """JSON with one object a line, keys sorted, so that differences can be read."""
-
-    def rows(lines: Iterable[dict]) -> str:
-        return ",\n".join(json.dumps(line, ensure_ascii=False, sort_keys=True) for line in lines)
-
-    objects, backgrounds = rows(index["objects"]), rows(index["backgrounds"])
-    return f'{{"version": {index["version"]},\n"objects": [\n{objects}\n],\n"backgrounds": [\n{backgrounds}\n]}}\n'
 
 
 def credits(index: dict) -> str:

@@ -5,7 +5,6 @@ Knows which fields the packer adds. Packing what was unpacked gives the same byt
     python tools/objects/unpack.py LIBRARY STAGING
 """
 
-import json
 import sys
 import zipfile
 from collections import defaultdict
@@ -13,12 +12,14 @@ from pathlib import Path
 
 from staging import write_lines
 
+from perceptiongpt.data.objects import read_index
+
 ADDED = ("colour", "split", "size_wh")  # by pack.py
 
 
 def unpack(library: Path, staging: Path) -> dict[str, int]:
     """Write the pictures and a `GROUP.jsonl` for each group of ids; how many lines each group has."""
-    index = json.loads((library / "objects.json").read_text(encoding="utf-8"))
+    index = read_index(library)
     groups: dict[str, list[dict]] = defaultdict(list, backgrounds=[_staged(scene) for scene in index["backgrounds"]])
     for thing in index["objects"]:
         views = [_staged(view) for view in thing["views"]]

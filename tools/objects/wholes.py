@@ -19,6 +19,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from readmes import pictures
 
+from perceptiongpt.data.objects import read_index
+
 LONGEST = {"train": 384}  # others are judged at 512
 AGREE = 0.5  # the IoU of the detector's box and the mask's, where a photograph is trained on
 QUALITY = 85
@@ -72,7 +74,7 @@ def lines(picture: Image.Image, alpha: Image.Image, key: str, name: str, kind: s
 
 def write(tree: Path, cutter: Cutter, library: Path, tool: Path, models: Path, out: Path) -> dict[str, int]:
     """Write `images/`, a JSONL file a split and CREDITS.md; how many photographs each split has."""
-    listing = json.loads((library / "objects.json").read_text(encoding="utf-8"))
+    listing = read_index(library)
     known = {p.key: p for p in pictures(tree) if p.licence in ("PD", "CC0-1.0")}
     (out / "images").mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[dict]] = {"train": [], "val": [], "test": [], "novel": []}
