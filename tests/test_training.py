@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from PIL import Image
 from test_train import a_run, drawn, fresh, log, silent
 
@@ -22,9 +23,10 @@ from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.shapes import shapes
 from perceptiongpt.feed import TrainError, feed
+from perceptiongpt.hub import FILES
 from perceptiongpt.model.perception import equip
 from perceptiongpt.model.tiny import FAMILIES
-from perceptiongpt.predict import load
+from perceptiongpt.predict import PACKAGED, load
 from perceptiongpt.presets import preset
 from perceptiongpt.train import train
 from perceptiongpt.training import opened, run_of, whole_modules
@@ -146,6 +148,11 @@ def test_a_model_goes_to_a_hub_and_comes_back(trained: Path, tmp_path: Path, mon
     assert cli.main(["pull", "me/mine", str(tmp_path / "broken")]) == 2
     assert not (tmp_path / "broken").exists()
     (trained / "best/notes.bin").unlink()
+
+
+def test_a_model_as_it_is_packaged_goes_out_whole() -> None:
+    files = [f.relative_to(PACKAGED).as_posix() for f in PACKAGED.rglob("*") if f.is_file()]
+    assert list(filter_repo_objects(files, allow_patterns=FILES)) == files
 
 
 # -- flags ------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 python tools/package_weights.py runs/first_light/model perceptiongpt/weights
 
-History keeps every set of weights, so those that training left alone keep the bytes they have in the package, and the
-rest is written in steps of `--coarse` of its rows' root mean squares.
+History keeps every set of weights, so the plug-in's own are written in steps of `--coarse` of their rows' root mean
+squares, and packed.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from pathlib import Path
 import torch
 
 from perceptiongpt.hosts import open_host
-from perceptiongpt.model import store
+from perceptiongpt.model import store, tensors
 
 LIMIT_MEGABYTES = 40
 
 
-def package(source: Path, target: Path, host_name: str = "default", coarse: float = 0.0) -> int:
+def package(source: Path, target: Path, host_name: str = "default", coarse: float = 0.2) -> int:
     """Write `source` to `target` in a byte a number, or in steps of `coarse`; returns its size in bytes.
 
     Raises ValueError beyond the limit.
     """
     host, processor = open_host(host_name, "bfloat16", "cpu")
     model = store.load(source, host, processor)
-    store.save(model, target, host_name, torch.int8, coarse=coarse, like=target)
+    store.save(model, target, host_name, torch.int8, coarse=coarse)
+    tensors.pack(target / store.OWN)
     shutil.rmtree(target / store.PROCESSOR)  # nothing reads it, and its tokenizer would be a tenth of the download
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     if size > LIMIT_MEGABYTES * 1_000_000:
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("--coarse", type=float, default=0.0, help="0: as fine as a byte goes (the default)")
+    parser.add_argument("--coarse", type=float, default=0.2, help="0: as fine as a byte goes (default: 0.2)")
     told = parser.parse_args(argv)
     print(f"{told.target}: {package(told.source, told.target, coarse=told.coarse) / 1e6:.1f} MB")
     return 0

@@ -8,6 +8,8 @@
     processor/                the host's processor, unchanged
     README.md                 the model card, where a run filled one in
 
+A file of tensors may stand there gzipped, with `.gz` after its name.
+
 `load` refuses what is missing, left over, of another shape or made for another host, and says which. What points and
 what asks may be saved each by itself, and `add_asking` puts the second on a model that has the first.
 """
@@ -61,14 +63,12 @@ def save(
     only: Literal["points", "ask"] | None = None,
     card: str = "",
     coarse: float = 0.0,
-    like: Path | None = None,
 ) -> Path:
     """Write the plug-in to `folder`, replacing the model in it as a whole; a folder of other things is refused.
 
     `host` is what finds the host again: an id, a folder, "default" or "tiny:FAMILY". `dtype` stores floats narrower;
-    torch.int8 in a byte a number (`tensors.write`, which takes `coarse` and the files of the folder `like`), but for
-    the adapter, which peft reads: that in bfloat16. `only` writes one of two plug-ins: what points, or what asks.
-    `card` is the folder's README.md.
+    torch.int8 in a byte a number (`tensors.write`, which takes `coarse`), but for the adapter, which peft reads: that
+    in bfloat16. `only` writes one of two plug-ins: what points, or what asks. `card` is the folder's README.md.
     """
     settings = _settings_of(model, only)
     target = Path(folder)
@@ -84,10 +84,11 @@ def save(
             "settings": asdict(settings),
         }
         (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        for parameters, name in _own(model, settings):
+            tensors.write(parameters, work / name, dtype, coarse)
         trained = _host_parameters(model, settings)
-        for parameters, name in [*_own(model, settings), *([(trained, HOST)] if trained else [])]:
-            before = like / name if like is not None and (like / name).is_file() else None
-            tensors.write(parameters, work / name, dtype, coarse, before)
+        if trained:
+            tensors.write(trained, work / HOST, dtype)
         if settings.points and model.lora is not None:
             save_adapter(model, work / ADAPTER, torch.bfloat16 if dtype == torch.int8 else dtype)
         model.backbone.processor.save_pretrained(work / PROCESSOR)
@@ -213,7 +214,7 @@ def _host_parameters(model: PerceptionModel, settings: Settings) -> dict[str, to
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
+    if not tensors.exists(path):
         raise StoreError(f"{path} is missing; the model folder is incomplete, copy it again")
     try:
         return tensors.read(path)
@@ -240,7 +241,7 @@ def _stored_parts(
     wanted: list[tuple[Mapping[str, Tensor], Path]] = [(p, folder / n) for p, n in _own(model, model.settings, born)]
     left = {OWN, ASKING} - {path.name for _, path in wanted}
     for name in left:
-        if (folder / name).exists():
+        if tensors.exists(folder / name):
             raise StoreError(f"{folder / name} is there, but the settings name no such plug-in; remove it")
     try:
         trained = _host_parameters(model, model.settings)

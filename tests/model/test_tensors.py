@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from perceptiongpt.model import tensors
-from perceptiongpt.model.tensors import LEAST, read, write
+from perceptiongpt.model.tensors import LEAST, PACKED, exists, pack, read, write
 
 SHAPES = st.sampled_from([(), (1,), (7,), (3, 5), (4, 2, 3), (1, 4, 2, 2)])
 
@@ -53,31 +54,34 @@ def test_coarse_steps_are_shares_of_the_root_mean_square_and_pack_smaller(seed: 
     assert sizes[1] < sizes[0]
 
 
-def test_what_a_file_holds_already_keeps_its_bytes_and_what_has_moved_does_not(tmp_path: Path) -> None:
-    still, moved = torch.randn(40, 40), torch.randn(40, 40)
-    write({"still": still, "moved": moved}, tmp_path / "old", torch.int8)
-    before = load_file(tmp_path / "old")
-    moved = moved + 0.1 * torch.randn(40, 40)
-    write(
-        {"still": read(tmp_path / "old")["still"], "moved": moved, "new": still},
-        tmp_path / "a",
-        torch.int8,
-        0.3,
-        tmp_path / "old",
-    )
-    write({"still": still, "moved": moved}, tmp_path / "b", torch.int8, 0.3, tmp_path / "old")
-    for file in ("a", "b"):
-        held = load_file(tmp_path / file)
-        assert torch.equal(held["still"], before["still"]) and torch.equal(held["still.scale"], before["still.scale"])
-        assert not torch.equal(held["moved"], before["moved"])
-        off = (read(tmp_path / file)["moved"] - moved).abs().amax(1)
-        assert (off <= 0.16 * moved.square().mean(1).sqrt()).all()
+def test_a_packed_file_reads_as_it_did(tmp_path: Path) -> None:
+    file = tmp_path / "t"
+    write({"a": torch.randn(40, 40), "b": torch.randn(3)}, file, torch.int8)
+    before = read(file)
+    pack(file)
+    assert not file.exists() and exists(file)
+    kept = read(file)
+    assert kept.keys() == before.keys() and all(torch.equal(kept[n], t) for n, t in before.items())
 
 
-def test_a_file_of_other_shapes_is_no_likeness(tmp_path: Path) -> None:
-    write({"a": torch.zeros(32, 40)}, tmp_path / "old", torch.int8)
-    write({"a": torch.zeros(40, 40)}, tmp_path / "t", torch.int8, like=tmp_path / "old")
-    assert read(tmp_path / "t")["a"].shape == (40, 40)
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda b: b[:-30], "not whole"),
+        (lambda b: b[:20] + b"\xff" * 60 + b[80:], "not whole"),
+        (lambda b: gzip.compress(bytes(1 << 22)), "more than 65536"),
+    ],
+)
+def test_a_packed_file_that_does_not_unpack_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[bytes], bytes], words: str
+) -> None:
+    monkeypatch.setattr(tensors, "UNPACKED_LIMIT", 1 << 16)
+    write({"a": torch.randn(40, 40)}, tmp_path / "t")
+    pack(tmp_path / "t")
+    file = tmp_path / ("t" + PACKED)
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(ValueError, match=words):
+        read(tmp_path / "t")
 
 
 def test_what_is_small_stays_in_floats_and_the_rest_halves(tmp_path: Path) -> None:
