@@ -24,7 +24,7 @@ from perceptiongpt.core.masks import encode_rle
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.core.packed import Packed
 from perceptiongpt.judging import Judged, Measure, judged, measured
-from perceptiongpt.metrics.calibration import calibration, platt, stands_for
+from perceptiongpt.metrics.calibration import bent, calibration, platt, stands_for
 from perceptiongpt.model import store
 from perceptiongpt.predict import Eye, load
 from perceptiongpt.questions import Asked, Question
@@ -71,10 +71,43 @@ def test_neither_likelihood_nor_calibration_gets_worse_on_the_fitted(temp: float
     assert after <= max(before, 0.03)  # of 8,000 that are calibrated already the bins alone are up to 0.021 off
 
 
+@pytest.mark.parametrize(("above", "below", "b"), [(1.8, 0.6, 0.5), (0.4, 1.5, -0.3), (1.0, 0.5, 1.5)])
+def test_known_slopes_of_either_side_are_found_and_calibrate(above: float, below: float, b: float) -> None:
+    rng = np.random.default_rng(1)
+    z = rng.normal(0, 2, 60_000)
+    true = expit(above * z.clip(min=0) + below * z.clip(max=0) + b)
+    right = rng.random(len(z)) < true
+    found = bent(expit(z).tolist(), right.tolist())
+    assert found == (
+        pytest.approx(above, rel=0.08), pytest.approx(below, rel=0.08), pytest.approx(b, abs=0.08)
+    )  # fmt: skip
+    told = OperatingPoint(temperature=1 / found[0], below=1 / found[1], bias=found[2]).scores(torch.tensor(z))
+    assert calibration(told.tolist(), right.tolist())["ece"] < 0.015
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.2, 5), st.floats(-2, 2), st.integers(0, 99))
+def test_a_third_number_that_earns_nothing_is_left_out_and_never_harms(temp: float, bias: float, seed: int) -> None:
+    score, right = scored(temp, bias, 2000, seed)
+    a, b = platt(score, right)
+    above, below, c = bent(score, right)
+    z, sign = np.log(score / (1 - score)), np.where(right, 1, -1)
+    high, low = z.clip(min=0), z.clip(max=0)
+    platts, bents = (-log_expit(sign * (x * high + y * low + w)).sum() for x, y, w in ((a, a, b), (above, below, c)))
+    assert (above, below, c) == (a, a, b) or platts - bents > np.log(2000) / 2
+
+
+def test_most_scores_of_one_temperature_are_told_by_one() -> None:
+    bends = sum(len(set(bent(*scored(1.5, 0.4, 1000, seed))[:2])) == 2 for seed in range(40))
+    assert bends <= 4
+
+
 @pytest.mark.parametrize(("scores", "right"), [([], []), ([0.2, 0.9], [True, True]), ([0.2, 0.9], [False, False])])
 def test_what_cannot_be_fitted_is_refused(scores: list[float], right: list[bool]) -> None:
     with pytest.raises(ValueError, match="nothing can be calibrated"):
         platt(scores, right)
+    with pytest.raises(ValueError, match="nothing can be calibrated"):
+        bent(scores, right)
 
 
 def test_scores_that_tell_all_and_scores_of_zero_and_one_stay_finite() -> None:
@@ -180,7 +213,7 @@ def test_numbers_are_told_where_they_are_right_and_groups_end_where_they_are_bes
 def test_where_answers_ended_is_told_in_calibrated_scores() -> None:
     given = rows([0.8, 0.3, 0.4, 0.6], [True, False, False, True], [True] * 4)
     point, _ = calibrate(given, 0.5, more=0.2, counted=0.6)
-    plain = OperatingPoint(temperature=point.temperature, bias=point.bias)
+    plain = OperatingPoint(temperature=point.temperature, bias=point.bias, below=point.below)
     wanted = plain.scores(torch.logit(torch.tensor([0.2, 0.6]))).tolist()
     assert [point.more, point.counted] == pytest.approx(wanted, abs=1e-4)
     assert calibrate(given, 0.5)[0] == replace(point, more=OperatingPoint().more, counted=0.0)
@@ -288,7 +321,7 @@ def test_a_model_that_enumerates_is_asked_where_to_end_before_it_is_calibrated(
         assert first[3:] == ({"group"}, 12) and asked[1][3:] == ({"count"}, 12) and counted in MORE
     assert (counted > 0) is composed
     point = load(folder, device="cpu").operating
-    told = OperatingPoint(temperature=point.temperature, bias=point.bias).scores(torch.logit(torch.tensor([more])))
+    told = replace(point, min_score=0.0).scores(torch.logit(torch.tensor([more])))
     assert point.more == pytest.approx(told.item(), abs=1e-4)
 
 

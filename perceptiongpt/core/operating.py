@@ -18,11 +18,13 @@ MOST_TEMPERATURE, MOST_BIAS = 100.0, 100.0
 class OperatingPoint:
     """A region's score is sigmoid(logit / temperature + bias); regions under `min_score` are left out of answers.
 
+    Logits under 0 are divided by `below` instead, where that isn't 0: a score may be too shy among the sure and too
+    bold among the doubtful.
     A box is drawn round the region's mask where that box and the decoded one have an IoU of `agree` or more: masks have
     the finer rim. Of a model that enumerates, the second and further things of one breath need a score of `more`, and
     the first that has less ends them; what is told in words, such as a number, wants to be sure of them, and needs
     `counted` where that is more. Else, as it is born, it changes nothing. Raises ValueError for a temperature outside
-    0.01..100, a bias outside -100..100, and any other outside 0..1.
+    0.01..100, one `below` outside it that isn't 0, a bias outside -100..100, and any other outside 0..1.
     """
 
     temperature: float = 1.0
@@ -31,25 +33,32 @@ class OperatingPoint:
     agree: float = 1.0
     more: float = 0.25
     counted: float = 0.0
+    below: float = 0.0
 
     def __post_init__(self) -> None:
-        limits = ((1 / MOST_TEMPERATURE, MOST_TEMPERATURE), (-MOST_BIAS, MOST_BIAS), *[(0.0, 1.0)] * 4)
+        heat = (1 / MOST_TEMPERATURE, MOST_TEMPERATURE)
+        limits = (heat, (-MOST_BIAS, MOST_BIAS), *[(0.0, 1.0)] * 4, heat)
         for field, (least, most) in zip(fields(self), limits, strict=True):
             value = getattr(self, field.name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not least <= value <= most:  # NaN is in no range
+            same = field.name == "below" and number and value == 0
+            if not number or not (same or least <= value <= most):  # NaN is in no range
                 raise ValueError(f"{field.name} is {repr(value)[:40]}; wanted a number from {least:g} to {most:g}")
             object.__setattr__(self, field.name, float(value))
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits [N] to float32 probabilities [N], in the same order."""
-        return (logits.float() / self.temperature + self.bias).sigmoid()
+        z = logits.float()
+        if self.below:
+            return (z.clamp(min=0) / self.temperature + z.clamp(max=0) / self.below + self.bias).sigmoid()
+        return (z / self.temperature + self.bias).sigmoid()
 
     def least_logit(self, words: bool = False) -> float:
         """The logit of a further thing's least score, where regions are asked for or `words`."""
         least = max(self.more, self.counted) if words else self.more
         odds = math.inf if least == 1 else least / (1 - least)
-        return self.temperature * ((math.log(odds) if odds else -math.inf) - self.bias)
+        cooled = (math.log(odds) if odds else -math.inf) - self.bias
+        return cooled * (self.below if self.below and cooled < 0 else self.temperature)
 
 
 def read_operating_point(value: Any) -> OperatingPoint:

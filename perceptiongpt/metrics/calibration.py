@@ -72,6 +72,27 @@ def platt(scores: Sequence[float], right: Sequence[bool]) -> tuple[float, float]
     return float(found.x[0]), float(found.x[1])
 
 
+def bent(scores: Sequence[float], right: Sequence[bool]) -> tuple[float, float, float]:
+    """(above, below, b) for which sigmoid(above * max(z, 0) + below * min(z, 0) + b), z the logit of a score, tells
+    best what is right: `platt` with a slope for each side of 0.
+
+    The third number must earn its place by Schwarz's criterion (BIC, 1978): where it adds less than log(n) / 2 to the
+    log-likelihood, both slopes are `platt`'s. Limits and errors are `platt`'s, too.
+    """
+    a, b = platt(scores, right)
+    z = logit(np.clip(np.asarray(scores, np.float64), SUREST, 1 - SUREST))
+    sides, sign = np.stack([z.clip(min=0), z.clip(max=0), np.ones_like(z)], axis=1), np.where(right, -1.0, 1.0)
+
+    def loss(slopes: np.ndarray) -> tuple[float, np.ndarray]:
+        wrong = sign * (sides @ slopes)
+        return float(np.logaddexp(0, wrong).mean()), sides.T @ (sign * expit(wrong)) / len(z)
+
+    bounds = [(0.01, 100), (0.01, 100), (-100, 100)]
+    found = minimize(loss, [a, a, b], jac=True, method="L-BFGS-B", bounds=bounds, tol=1e-12).x
+    earned = len(z) * (loss(np.asarray([a, a, b]))[0] - loss(found)[0]) > np.log(len(z)) / 2
+    return (float(found[0]), float(found[1]), float(found[2])) if earned else (a, a, b)
+
+
 def stands_for(scores: Sequence[float], share: float) -> float:
     """The largest score that a share of them reaches: the least score at which so many are still found."""
     return sorted(scores, reverse=True)[max(1, int(np.ceil(share * len(scores) - 1e-9))) - 1]

@@ -28,6 +28,18 @@ def test_scores_stay_in_the_order_of_their_logits(logits: list[float], temperatu
     assert bool((scores.diff() >= -1e-6).all())  # a vector's tail may be rounded another way
 
 
+@given(LOGITS, st.floats(0.01, 100), st.floats(0.01, 100), st.floats(-100, 100))
+def test_another_temperature_below_zero_keeps_the_order_too(
+    logits: list[float], temperature: float, below: float, bias: float
+) -> None:
+    z = torch.tensor(logits).sort().values
+    scores = OperatingPoint(temperature=temperature, below=below, bias=bias).scores(z)
+    assert bool(((scores >= 0) & (scores <= 1)).all()) and bool((scores.diff() >= -1e-6).all())
+    plain = OperatingPoint(temperature=temperature, bias=bias).scores(z)
+    assert torch.allclose(scores[z >= 0], plain[z >= 0], atol=1e-6)
+    assert torch.allclose(OperatingPoint(temperature=temperature, below=temperature, bias=bias).scores(z), plain)
+
+
 def test_the_formula_is_platts_on_a_row_worked_by_hand() -> None:
     assert OperatingPoint(temperature=2, bias=-1).scores(torch.tensor([2.0, 4.0])).tolist() == pytest.approx(
         [0.5, 0.7310586]
@@ -54,6 +66,10 @@ def test_the_formula_is_platts_on_a_row_worked_by_hand() -> None:
         {"agree": None},
         {"more": -1},
         {"counted": 1.5},
+        {"below": 1e-300},
+        {"below": -1},
+        {"below": True},
+        {"below": float("nan")},
         {"threshold": 0.5},
         [],
         None,
@@ -67,9 +83,11 @@ def test_what_is_no_operating_point_is_refused_in_a_sentence(value: Any) -> None
     assert len(str(told.value)) < 200 and "\n" not in str(told.value)
 
 
-@given(st.floats(0.01, 100), st.floats(-50, 50), st.floats(0.001, 0.999))
-def test_the_least_logit_has_the_score_that_more_things_need(temperature: float, bias: float, more: float) -> None:
-    point = OperatingPoint(temperature=temperature, bias=bias, more=more)
+@given(st.floats(0.01, 100), st.just(0.0) | st.floats(0.01, 100), st.floats(-50, 50), st.floats(0.001, 0.999))
+def test_the_least_logit_has_the_score_that_more_things_need(
+    temperature: float, below: float, bias: float, more: float
+) -> None:
+    point = OperatingPoint(temperature=temperature, below=below, bias=bias, more=more)
     assert float(point.scores(torch.tensor([point.least_logit()], dtype=torch.float64))) == pytest.approx(
         more, abs=1e-4
     )
