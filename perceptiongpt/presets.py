@@ -220,8 +220,8 @@ def sixth_light() -> Run:
 def seventh_light() -> Run:
     """`sixth_light` taught on as it was, with more of what isn't there and of several of a kind.
 
-    Scored on 2,500 expressions of scenes:test, answers generated: Acc@0.5 0.77, Acc@0.75 0.62, mask mIoU 0.66; docs/model_card.md tells how the packaged weights
-    went through it.
+    Scored on 2,500 expressions of scenes:test, answers generated: Acc@0.5 0.77, Acc@0.75 0.62, mask mIoU 0.66;
+    docs/model_card.md tells how the packaged weights went through it.
     """
     sixth = sixth_light()
     words, talk = sixth.stages
