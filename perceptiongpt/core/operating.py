@@ -20,6 +20,7 @@ class OperatingPoint:
 
     Logits under 0 are divided by `below` instead, where that isn't 0: a score may be too shy among the sure and too
     bold among the doubtful.
+
     A box is drawn round the region's mask where that box and the decoded one have an IoU of `agree` or more: masks have
     the finer rim. Of a model that enumerates, the second and further things of one breath need a score of `more`, and
     the first that has less ends them; what is told in words, such as a number, wants to be sure of them, and needs
@@ -43,7 +44,8 @@ class OperatingPoint:
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             same = field.name == "below" and number and value == 0
             if not number or not (same or least <= value <= most):  # NaN is in no range
-                raise ValueError(f"{field.name} is {repr(value)[:40]}; wanted a number from {least:g} to {most:g}")
+                wanted = f"a number from {least:g} to {most:g}" + ", or 0" * (field.name == "below")
+                raise ValueError(f"{field.name} is {repr(value)[:40]}; wanted {wanted}")
             object.__setattr__(self, field.name, float(value))
 
     def scores(self, logits: Tensor) -> Tensor:
