@@ -1,9 +1,11 @@
 """Put a trained plug-in into the package: its tensors in a byte a number, found again beside the default host.
 
 python tools/package_weights.py runs/first_light/model perceptiongpt/weights
+python tools/package_weights.py runs/seventh_light/model runs/further/model perceptiongpt/weights
 
-History keeps every set of weights, so the plug-in's own are written in steps of `--coarse` of their rows' root mean
-squares, and packed.
+Of several moments of one training the plug-in's own tensors are averaged; host modules and adapter, which must not have
+learned in between, are the first's. History keeps every set of weights, so the plug-in's own are written in steps of
+`--coarse` of their rows' root mean squares, and packed.
 """
 
 from __future__ import annotations
@@ -11,23 +13,35 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from perceptiongpt.hosts import open_host
 from perceptiongpt.model import store, tensors
+from perceptiongpt.model.adapt import ADAPTER_FILE
 
 LIMIT_MEGABYTES = 40
 
 
-def package(source: Path, target: Path, host_name: str = "default", coarse: float = 0.2) -> int:
-    """Write `source` to `target` in a byte a number, or in steps of `coarse`; returns its size in bytes.
+def package(sources: Sequence[Path], target: Path, host_name: str = "default", coarse: float = 0.2) -> int:
+    """Write the mean of `sources` to `target` in a byte a number, or in steps of `coarse`; returns its size in bytes.
 
-    Raises ValueError beyond the limit.
+    Raises ValueError for a source that differs in more than the numbers of its own, and beyond the limit.
     """
     host, processor = open_host(host_name, "bfloat16", "cpu")
-    model = store.load(source, host, processor)
+    model = store.load(sources[0], host, processor)
+    own, others = model.added(), [tensors.read(source / store.OWN) for source in sources[1:]]
+    for source, other in zip(sources[1:], others, strict=True):
+        if {n: t.shape for n, t in other.items()} != {n: p.shape for n, p in own.items()} or any(
+            (source / name).exists() and (source / name).read_bytes() != (sources[0] / name).read_bytes()
+            for name in (store.HOST, f"{store.ADAPTER}/{ADAPTER_FILE}")
+        ):
+            raise ValueError(f"{source} is no other moment of {sources[0]}; give models that differ in decoders alone")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(torch.stack([parameter, *(other[name] for other in others)]).mean(0))
     store.save(model, target, host_name, torch.int8, coarse=coarse)
     tensors.pack(target / store.OWN)
     shutil.rmtree(target / store.PROCESSOR)  # nothing reads it, and its tokenizer would be a tenth of the download
@@ -40,11 +54,11 @@ def package(source: Path, target: Path, host_name: str = "default", coarse: floa
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path)
+    parser.add_argument("sources", type=Path, nargs="+")
     parser.add_argument("target", type=Path)
     parser.add_argument("--coarse", type=float, default=0.2, help="0: as fine as a byte goes (default: 0.2)")
     told = parser.parse_args(argv)
-    print(f"{told.target}: {package(told.source, told.target, coarse=told.coarse) / 1e6:.1f} MB")
+    print(f"{told.target}: {package(told.sources, told.target, coarse=told.coarse) / 1e6:.1f} MB")
     return 0
 
 
