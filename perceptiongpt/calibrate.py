@@ -18,7 +18,7 @@ from perceptiongpt.core.boxes import iou_xyxy
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.core.packed import Packed, rim
 from perceptiongpt.judging import Judged, Measure, certainty, measure, measured
-from perceptiongpt.metrics.calibration import SUREST, bent, calibration, stands_for
+from perceptiongpt.metrics.calibration import SUREST, calibration, platt_by_side, stands_for
 from perceptiongpt.metrics.several import rejection
 
 AGREE = (1.0, 0.8, 0.7, 0.6, 0.5)  # tried for `agree`; the first is the box as it was decoded
@@ -66,7 +66,7 @@ def calibrate(
     some = [bool(r.question.targets) for r in rows]
     if not any(some):
         raise ValueError("the data ask for nothing that is there, so no score can be chosen; give data with things")
-    above, under, b = bent(raw, right)
+    above, under, b = platt_by_side(raw, right)
     temperature, bias = float(f"{1 / above:.4g}"), float(f"{b:.4g}")
     below = 0.0 if under == above else float(f"{1 / under:.4g}")
     best = [_best(r) for r in rows]

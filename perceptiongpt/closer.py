@@ -65,14 +65,14 @@ def _again(
     rows = zip(which, canvases, whole, eye.operating.scores(logits).tolist(), strict=True)
     for i, (n, canvas, picture, score) in enumerate(rows):
         x, y, right, bottom = pieces[n]
-        ((x0, y0, x1, y1),), logits = canvas.found_out(found.at([i]), eye.operating.agree)
+        ((x0, y0, x1, y1),), inside = canvas.found_out(found.at([i]), eye.operating.agree)
         box = (x0 + x, y0 + y, x1 + x, y1 + y)
         region = replace(regions[n], score=score)
         if iou_xyxy(torch.tensor(box), torch.tensor(region.box)) >= AGREE:
             region = replace(region, box=box)
             if region.mask is not None:
                 mask = np.zeros(picture.size[::-1], bool)
-                mask[y:bottom, x:right] = canvas.masks_out(logits)[0]
+                mask[y:bottom, x:right] = canvas.masks_out(inside)[0]
                 region = replace(region, mask=mask)
         made.append(region)
     return made

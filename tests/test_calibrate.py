@@ -24,7 +24,7 @@ from perceptiongpt.core.masks import encode_rle
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.core.packed import Packed
 from perceptiongpt.judging import Judged, Measure, judged, measured
-from perceptiongpt.metrics.calibration import bent, calibration, platt, stands_for
+from perceptiongpt.metrics.calibration import calibration, platt, platt_by_side, stands_for
 from perceptiongpt.model import store
 from perceptiongpt.predict import Eye, load
 from perceptiongpt.questions import Asked, Question
@@ -77,7 +77,7 @@ def test_known_slopes_of_either_side_are_found_and_calibrate(above: float, below
     z = rng.normal(0, 2, 60_000)
     true = expit(above * z.clip(min=0) + below * z.clip(max=0) + b)
     right = rng.random(len(z)) < true
-    found = bent(expit(z).tolist(), right.tolist())
+    found = platt_by_side(expit(z).tolist(), right.tolist())
     assert found == (
         pytest.approx(above, rel=0.08), pytest.approx(below, rel=0.08), pytest.approx(b, abs=0.08)
     )  # fmt: skip
@@ -90,7 +90,7 @@ def test_known_slopes_of_either_side_are_found_and_calibrate(above: float, below
 def test_a_third_number_that_earns_nothing_is_left_out_and_never_harms(temp: float, bias: float, seed: int) -> None:
     score, right = scored(temp, bias, 2000, seed)
     a, b = platt(score, right)
-    above, below, c = bent(score, right)
+    above, below, c = platt_by_side(score, right)
     z, sign = np.log(score / (1 - score)), np.where(right, 1, -1)
     high, low = z.clip(min=0), z.clip(max=0)
     platts, bents = (-log_expit(sign * (x * high + y * low + w)).sum() for x, y, w in ((a, a, b), (above, below, c)))
@@ -98,7 +98,7 @@ def test_a_third_number_that_earns_nothing_is_left_out_and_never_harms(temp: flo
 
 
 def test_most_scores_of_one_temperature_are_told_by_one() -> None:
-    bends = sum(len(set(bent(*scored(1.5, 0.4, 1000, seed))[:2])) == 2 for seed in range(40))
+    bends = sum(len(set(platt_by_side(*scored(1.5, 0.4, 1000, seed))[:2])) == 2 for seed in range(40))
     assert bends <= 4
 
 
@@ -107,7 +107,7 @@ def test_what_cannot_be_fitted_is_refused(scores: list[float], right: list[bool]
     with pytest.raises(ValueError, match="nothing can be calibrated"):
         platt(scores, right)
     with pytest.raises(ValueError, match="nothing can be calibrated"):
-        bent(scores, right)
+        platt_by_side(scores, right)
 
 
 def test_scores_that_tell_all_and_scores_of_zero_and_one_stay_finite() -> None:

@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,16 +29,18 @@ LIMIT_MEGABYTES = 40
 def package(sources: Sequence[Path], target: Path, host_name: str = "default", coarse: float = 0.2) -> int:
     """Write the mean of `sources` to `target` in a byte a number, or in steps of `coarse`; returns its size in bytes.
 
-    Raises ValueError for a source that differs in more than the numbers of its own, and beyond the limit.
+    Raises ValueError for a source that differs in more than the numbers of its own, a `coarse` that is no share, and
+    beyond the limit.
     """
+    if not 0 <= coarse <= 1:
+        raise ValueError(f"coarse is {coarse}; wanted a share of the root mean square, 0 to 1")
     host, processor = open_host(host_name, "bfloat16", "cpu")
     model = store.load(sources[0], host, processor)
     own, others = model.added(), [tensors.read(source / store.OWN) for source in sources[1:]]
+    shapes = {name: parameter.shape for name, parameter in own.items()}
     for source, other in zip(sources[1:], others, strict=True):
-        if {n: t.shape for n, t in other.items()} != {n: p.shape for n, p in own.items()} or any(
-            (source / name).exists() and (source / name).read_bytes() != (sources[0] / name).read_bytes()
-            for name in (store.HOST, f"{store.ADAPTER}/{ADAPTER_FILE}")
-        ):
+        alike = {name: tensor.shape for name, tensor in other.items()} == shapes
+        if not alike or _kept_still(source) != _kept_still(sources[0]):
             raise ValueError(f"{source} is no other moment of {sources[0]}; give models that differ in decoders alone")
     with torch.no_grad():
         for name, parameter in own.items():
@@ -51,6 +54,12 @@ def package(sources: Sequence[Path], target: Path, host_name: str = "default", c
     return size
 
 
+def _kept_still(source: Path) -> tuple[Any, ...]:
+    """What several moments of one training share: settings, and the bytes of host modules and adapter, if any."""
+    files = (source / store.HOST, source / store.ADAPTER / ADAPTER_FILE)
+    return store.read_config(source)["settings"], *(file.read_bytes() if file.exists() else None for file in files)
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -58,7 +67,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("target", type=Path)
     parser.add_argument("--coarse", type=float, default=0.2, help="0: as fine as a byte goes (default: 0.2)")
     told = parser.parse_args(argv)
-    print(f"{told.target}: {package(told.sources, told.target, coarse=told.coarse) / 1e6:.1f} MB")
+    try:
+        size = package(told.sources, told.target, coarse=told.coarse)
+    except (ValueError, OSError) as error:
+        print(f"package_weights: {error}", file=sys.stderr)
+        return 2
+    print(f"{told.target}: {size / 1e6:.1f} MB")
     return 0
 
 

@@ -65,7 +65,7 @@ class Regions:
     def at(self, rows: Sequence[int]) -> Regions:
         """Those at these rows, in their order."""
         rows = list(rows)
-        return Regions(self.boxes[rows], self.masks[rows], self.points[rows], self.scores[rows])
+        return Regions(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,9 @@ A folder of two files: `objects.json.gz` (what each thing is, whose it is, which
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from PIL import Image, UnidentifiedImageError
+
+from perceptiongpt.core.gzipped import pack, unpack
 
 Split = Literal["train", "val", "test", "novel"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "novel")
@@ -118,7 +118,9 @@ class ObjectLibrary:
         """
         folder = Path(__file__).parent / "objects" if path is None else Path(path)
         listing = read_index(folder)
-        return cls(folder, listing, _limited_bytes(folder / "objects.zip", ZIP_LIMIT))
+        pictures = folder / "objects.zip"
+        _check_size(pictures, ZIP_LIMIT)
+        return cls(folder, listing, pictures.read_bytes())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ObjectLibrary.open, (self.folder,)
@@ -161,14 +163,11 @@ def read_index(folder: Path) -> dict[str, Any]:
     Raises FileNotFoundError when it is absent, ValueError when it is too large, broken or of another version.
     """
     where = folder / INDEX
-    packed = _limited_bytes(where, JSON_LIMIT)
+    _check_size(where, JSON_LIMIT)
     try:
-        with gzip.open(io.BytesIO(packed)) as file:
-            text = file.read(JSON_LIMIT + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{where}: not gzip ({error}); build the library again") from error
-    if len(text) > JSON_LIMIT:
-        raise ValueError(f"{where} unpacks to more than {JSON_LIMIT} bytes; at most these are read")
+        text = unpack(where, JSON_LIMIT)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}; build the library again") from error
     try:
         listing = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -185,7 +184,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 def write_index(listing: Mapping[str, Any], folder: Path) -> None:
     """Write a listing as `read_index` reads it; the same listing gives the same bytes."""
     text = json.dumps(listing, ensure_ascii=False, sort_keys=True)
-    (folder / INDEX).write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
+    pack(text.encode(), folder / INDEX)
 
 
 def _kept(kept: OrderedDict[str, _T], key: str, limit: int, make: Callable[[], _T]) -> _T:
@@ -204,12 +203,11 @@ def _checked(split: str) -> str:
     return split
 
 
-def _limited_bytes(file: Path, limit: int) -> bytes:
+def _check_size(file: Path, limit: int) -> None:
     if not file.is_file():
         raise FileNotFoundError(f"no {file.name} in {file.parent}; give the folder of an object library")
     if (size := file.stat().st_size) > limit:
         raise ValueError(f"{file} holds {size} bytes; at most {limit} are read")
-    return file.read_bytes()
 
 
 def _object(row: Any, where: Path, i: int) -> LibraryObject:

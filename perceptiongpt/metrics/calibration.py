@@ -72,7 +72,7 @@ def platt(scores: Sequence[float], right: Sequence[bool]) -> tuple[float, float]
     return float(found.x[0]), float(found.x[1])
 
 
-def bent(scores: Sequence[float], right: Sequence[bool]) -> tuple[float, float, float]:
+def platt_by_side(scores: Sequence[float], right: Sequence[bool]) -> tuple[float, float, float]:
     """(above, below, b) for which sigmoid(above * max(z, 0) + below * min(z, 0) + b), z the logit of a score, tells
     best what is right: `platt` with a slope for each side of 0.
 

@@ -6,14 +6,14 @@ A file may be gzipped, with PACKED after its name.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import load, load_file, save_file
 from torch import Tensor
+
+from perceptiongpt.core import gzipped
 
 SCALE = ".scale"
 LEAST = 1024  # numbers of a tensor; smaller ones are few bytes anyway, and stay floats
@@ -39,7 +39,7 @@ def write(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None =
 
 def pack(path: Path) -> None:
     """Gzip a file of tensors in its place, under its name with PACKED; the same file gives the same bytes."""
-    _packed(path).write_bytes(gzip.compress(path.read_bytes(), compresslevel=9, mtime=0))
+    gzipped.pack(path.read_bytes(), _packed(path))
     path.unlink()
 
 
@@ -51,10 +51,10 @@ def exists(path: Path) -> bool:
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, as it is or packed; what is held in bytes comes as float32.
 
-    Raises OSError or SafetensorError for a file that can't be read, ValueError for one that unpacks to more than
-    UNPACKED_LIMIT and for scales that don't fit their tensor.
+    Raises OSError or SafetensorError for a file that can't be read, ValueError for a packed one that is broken or holds
+    more than UNPACKED_LIMIT bytes, and for scales that don't fit their tensor.
     """
-    held = load_file(path) if path.is_file() else load(_unpacked(_packed(path)))
+    held = load_file(path) if path.is_file() else load(gzipped.unpack(_packed(path), UNPACKED_LIMIT))
     for name in [n for n, t in held.items() if t.dtype == torch.int8 and n + SCALE in held]:
         scale, whole = held.pop(name + SCALE), held[name]
         if scale.dtype != torch.float32 or scale.shape != whole.shape[:1]:
@@ -68,17 +68,6 @@ def read(path: Path) -> dict[str, Tensor]:
 
 def _packed(path: Path) -> Path:
     return path.with_name(path.name + PACKED)
-
-
-def _unpacked(path: Path) -> bytes:
-    try:
-        with gzip.open(path) as file:
-            held = file.read(UNPACKED_LIMIT + 1)
-    except (EOFError, zlib.error) as error:
-        raise ValueError(f"not whole: {error}") from error
-    if len(held) > UNPACKED_LIMIT:
-        raise ValueError(f"it unpacks to more than {UNPACKED_LIMIT} bytes")
-    return held
 
 
 def _narrowed(tensor: Tensor, coarse: float) -> tuple[Tensor, Tensor]:

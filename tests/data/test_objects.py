@@ -115,13 +115,11 @@ def test_broken_json_and_a_broken_zip_are_refused(library_folder: Path) -> None:
 def test_an_index_that_does_not_unpack_is_refused(library_folder: Path, spoil: Callable[[bytes], bytes]) -> None:
     file = library_folder / INDEX
     file.write_bytes(spoil(file.read_bytes()))
-    with pytest.raises(ValueError, match="not gzip"):
+    with pytest.raises(ValueError, match="not whole gzip"):
         ObjectLibrary.open(library_folder)
 
 
-def test_an_index_that_unpacks_to_too_much_is_refused_before_it_does(
-    library_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_index_that_unpacks_to_too_much_is_refused(library_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "JSON_LIMIT", 1 << 16)
     (library_folder / INDEX).write_bytes(gzip.compress(b" " * (1 << 22)))
     with pytest.raises(ValueError, match="unpacks to more than 65536 bytes"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,7 @@ def cut(path: Path) -> None:
 
 
 OWN, HOST, ADAPTER = "perception.safetensors", "host_modules.safetensors", "adapter/adapter_model.safetensors"
+OWN_PACKED = OWN + written.PACKED
 SETTINGS = {
     "decoder_width": 32,
     "decoder_depth": 1,
@@ -184,6 +186,15 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no host tensors": (lambda f: (f / HOST).unlink(), "missing"),
     "no adapter": (lambda f: (f / ADAPTER).unlink(), "missing"),
     "own tensors cut off": (lambda f: cut(f / OWN), "cannot be read"),
+    "packed own tensors cut off": (lambda f: (written.pack(f / OWN), cut(f / OWN_PACKED)), "read .*not whole gzip"),
+    "own tensors that unpack to other things": (
+        lambda f: ((f / OWN).unlink(), (f / OWN_PACKED).write_bytes(gzip.compress(b"no tensors"))),
+        "cannot be read",
+    ),
+    "packed asking tensors nobody named": (
+        lambda f: (f / "asking.safetensors.gz").write_bytes(b""),
+        "remove it",
+    ),
     "adapter cut off": (lambda f: cut(f / ADAPTER), "cannot be read"),
     "a tensor less": (lambda f: tensors(f, OWN, lambda t: t.pop("vis_row")), "lacks 1 tensors, first 'vis_row'"),
     "a tensor more": (
