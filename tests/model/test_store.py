@@ -151,8 +151,14 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
 
 
+def repacked(folder: Path, change: Callable[[bytes], bytes]) -> None:
+    """The folder's own tensors packed, and spoilt."""
+    written.pack(folder / OWN)
+    packed = folder / (OWN + written.PACKED)
+    packed.write_bytes(change(packed.read_bytes()))
+
+
 OWN, HOST, ADAPTER = "perception.safetensors", "host_modules.safetensors", "adapter/adapter_model.safetensors"
-OWN_PACKED = OWN + written.PACKED
 SETTINGS = {
     "decoder_width": 32,
     "decoder_depth": 1,
@@ -186,11 +192,8 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no host tensors": (lambda f: (f / HOST).unlink(), "missing"),
     "no adapter": (lambda f: (f / ADAPTER).unlink(), "missing"),
     "own tensors cut off": (lambda f: cut(f / OWN), "cannot be read"),
-    "packed own tensors cut off": (lambda f: (written.pack(f / OWN), cut(f / OWN_PACKED)), "read .*not whole gzip"),
-    "own tensors that unpack to other things": (
-        lambda f: ((f / OWN).unlink(), (f / OWN_PACKED).write_bytes(gzip.compress(b"no tensors"))),
-        "cannot be read",
-    ),
+    "packed own tensors cut off": (lambda f: repacked(f, lambda b: b[:200]), "read .*not whole gzip"),
+    "packed own tensors that are none": (lambda f: repacked(f, lambda b: gzip.compress(b"none")), "cannot be read"),
     "packed asking tensors nobody named": (
         lambda f: (f / "asking.safetensors.gz").write_bytes(b""),
         "remove it",
