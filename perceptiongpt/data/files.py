@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from perceptiongpt.core.plain_pickle import plain
+
 FILE_LIMIT = 2_000_000_000  # bytes
 TEXT_LIMIT = 64 << 20
+PICKLE_LIMIT = 512 << 20
 
 
 def read_bytes(path: Path, limit: int = FILE_LIMIT) -> bytes:
@@ -42,6 +45,16 @@ def read_json(path: Path, what: str, hook: Callable[[dict[str, Any]], Any] | Non
         return json.loads(text, object_hook=hook)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); give {what}") from error
+
+
+def read_pickle(path: Path) -> Any:
+    """The value of a pickle that holds plain values only. Raises ValueError for everything else: nothing is run."""
+    try:
+        return plain(read_bytes(path, PICKLE_LIMIT))
+    except ValueError as error:
+        if path.name in str(error):
+            raise
+        raise ValueError(f"{path} is no pickle of plain values ({error}); it may be hostile, get it anew") from error
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Referring expressions in the official files: RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO.
 
 Knows `refs(unc|umd|google).p` or `grefs(unc).json` with `instances.json` beside it, and their splits. An expression of
-gRefCOCO may mean several things or none. Knows nothing of how pickles are made safe (plain_pickle).
+gRefCOCO may mean several things or none. Knows nothing of how pickles are made safe (core.plain_pickle).
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from perceptiongpt.data.coco import compact, thing
-from perceptiongpt.data.files import below, folder_of, read_json, reading, words
-from perceptiongpt.data.plain_pickle import read_plain_pickle
+from perceptiongpt.data.files import below, folder_of, read_json, read_pickle, reading, words
 from perceptiongpt.data.record import Fault, Record, Say
 
 PREFERRED = ("refs(unc).p", "refs(umd).p", "grefs(unc).json", "refs(google).p")  # what publications use, in this order
@@ -26,7 +25,7 @@ def read(path: Path, part: str = "train", say: Say = print) -> Iterator[Record |
     `path`: the folder of the files, or one of its refs files where there are several.
     """
     refs = _refs_file(path)
-    rows = read_json(refs, "grefs(unc).json") if refs.suffix == ".json" else read_plain_pickle(refs)
+    rows = read_json(refs, "grefs(unc).json") if refs.suffix == ".json" else read_pickle(refs)
     data = read_json(refs.parent / "instances.json", "the instances.json that came with the expressions", compact)
     with reading(refs, "the official files of a RefCOCO data set"):
         splits = sorted({str(r["split"]) for r in rows})

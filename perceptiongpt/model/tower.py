@@ -44,13 +44,18 @@ class Tower:
 
     def pixels(self, views: Sequence[Image.Image]) -> Tensor:
         """Canvas views as the tower takes them: float32 [P, 3, side, side]."""
-        small = [np.asarray(v.convert("RGB").resize((self.side, self.side), Image.Resampling.BICUBIC)) for v in views]
-        colours = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
-        return (colours - mean) / std
+        return coloured(views, self.side, MEAN, STD)
 
     @torch.no_grad()
     def look(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """The hidden states of all layers as maps, each [P, h, w, C], first to last."""
         taken = pixels.to(self.model.device, self.model.dtype)
         return tuple(square_map(h) for h in self.model(taken, output_hidden_states=True).hidden_states)
+
+
+def coloured(views: Sequence[Image.Image], side: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Canvas views as squares whose colours have this mean and deviation: float32 [P, 3, side, side]."""
+    small = [np.asarray(v.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)) for v in views]
+    colours = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255
+    means, stds = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
+    return (colours - means) / stds

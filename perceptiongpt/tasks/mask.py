@@ -9,6 +9,7 @@ B pictures, N regions, K states a region, D width of the language model, C width
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from perceptiongpt.tasks.point import matches
 from perceptiongpt.tasks.positions import fourier, grid_xy
+from perceptiongpt.tasks.pyramid import PyramidReader, normal
 
 MASK_SIDE = 64  # what the encoder looks at; a mask is area-averaged to it
 
@@ -118,7 +120,14 @@ class MaskDecoder(nn.Module):
     """Tokens of N regions against prepared pictures -> updated tokens, mask logits, logits of place."""
 
     def __init__(
-        self, feature_width: int, token_width: int, width: int, depth: int = 2, bands: int = 6, enumerates: bool = False
+        self,
+        feature_width: int,
+        token_width: int,
+        width: int,
+        depth: int = 2,
+        bands: int = 6,
+        enumerates: bool = False,
+        pyramid: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.bands = bands
@@ -135,18 +144,29 @@ class MaskDecoder(nn.Module):
         self.hyper_coarse = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
         self.hyper_where = nn.Linear(width, width)
         self.bias = nn.Linear(width, 1)
+        self.pyramid = PyramidReader(pyramid, width) if pyramid else None
 
-    def prepare(self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None) -> PreparedMap:
-        """A fused vision map [B, F, h, w] and the language model's cells [B, D, hc, wc] -> PreparedMap."""
+    def prepare(
+        self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None, pyramid: Sequence[Tensor] = ()
+    ) -> PreparedMap:
+        """A fused vision map [B, F, h, w], the language model's cells [B, D, hc, wc] and the levels of a pyramid, where
+        one is read, -> PreparedMap."""
         hw = (feature_map.shape[-2], feature_map.shape[-1])
         keys = self.features(feature_map.float().flatten(2).transpose(1, 2))  # [B, hw, C]
         aligned = self.aligned(cells.float().flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(-1, cells.shape[-2:])
         aligned = F.interpolate(aligned, hw, mode="bilinear", align_corners=False)
         keys = keys + aligned.flatten(2).transpose(1, 2)
+        levels = normal(pyramid)
+        if self.pyramid is not None:
+            keys = keys + self.pyramid.cells(levels, hw).flatten(2).transpose(1, 2)
         places = self.place(fourier(grid_xy(*hw, keys.device), self.bands))  # [hw, C]
         picture = (keys + places).transpose(1, 2).unflatten(-1, hw)
         up = F.interpolate(F.relu(self.norm(self.up1(picture))), scale_factor=2, mode="bilinear", align_corners=False)
+        if self.pyramid is not None:
+            up = up + self.pyramid.finer(levels, (2 * hw[0], 2 * hw[1]))
         fine = F.interpolate(F.relu(self.up2(up)), scale_factor=2, mode="bilinear", align_corners=False)
+        if self.pyramid is not None:
+            fine = fine + self.pyramid.finest(levels, fine)
         return PreparedMap(keys, places, fine, hw, valid)
 
     def forward(

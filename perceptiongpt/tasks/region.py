@@ -8,6 +8,7 @@ B pictures, N regions, K states a region, D width of the language model, C width
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +77,7 @@ class RegionDecoder(nn.Module):
         weighs_match: bool = False,
         learns_match: bool = False,
         passes_over: bool = False,
+        pyramid: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.looks_twice, self.passes_over = looks_twice, passes_over
@@ -86,14 +88,18 @@ class RegionDecoder(nn.Module):
         if window:  # silent at birth, so that decoders taught by words alone are not upset when states come
             nn.init.zeros_(enter.weight)
         self.queries = nn.Parameter(torch.randn(3, decoder_width) * 0.5)  # score, box, mask
-        self.mask = MaskDecoder(feature_width, width, decoder_width, depth, enumerates=enumerates)
+        self.mask = MaskDecoder(feature_width, width, decoder_width, depth, enumerates=enumerates, pyramid=pyramid)
         self.box = BoxDecoder(decoder_width)
         self.score = ScoreDecoder(decoder_width, weighs_match=weighs_match)
 
-    def prepare(self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None) -> PreparedPicture:
-        """A fused vision map [B, F, h, w] and the language model's own cells [B, D, hc, wc] -> PreparedPicture."""
+    def prepare(
+        self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None, pyramid: Sequence[Tensor] = ()
+    ) -> PreparedPicture:
+        """A fused vision map [B, F, h, w], the language model's own cells [B, D, hc, wc] and the levels of a pyramid,
+        where one is read, -> PreparedPicture."""
         hw = (cells.shape[-2], cells.shape[-1])
-        prepared, flat = self.mask.prepare(feature_map, cells, valid), cells.float().flatten(2).transpose(1, 2)
+        prepared = self.mask.prepare(feature_map, cells, valid, pyramid)
+        flat = cells.float().flatten(2).transpose(1, 2)
         if isinstance(self.pointer, StatePointer):
             return PreparedPicture(prepared, self.pointer.prepare(flat), hw)
         shown = F.adaptive_avg_pool2d(prepared.cells.float(), hw).flatten(2).transpose(1, 2)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from perceptiongpt.data.plain_pickle import read_plain_pickle
+from perceptiongpt.data.files import read_pickle
 
 PLAIN = [
     {"ref_id": 1, "sent": "the man", "box": [1.5, -2], "ids": (1, 2), "on": True, "none": None, "big": 2**70},
@@ -34,12 +34,12 @@ class Evil:
 def test_plain_values_come_back_as_they_were(tmp_path: Path, protocol: int) -> None:
     value = PLAIN if protocol >= 4 else PLAIN[:1]  # older protocols build sets by a call
     (tmp_path / "refs.p").write_bytes(pickle.dumps(value, protocol))
-    assert read_plain_pickle(tmp_path / "refs.p") == value
+    assert read_pickle(tmp_path / "refs.p") == value
 
 
 def test_text_of_python_2_is_text(tmp_path: Path) -> None:
     (tmp_path / "refs.p").write_bytes(b"(dp0\nS'sent'\np1\nS'the caf\\xe9'\np2\ns.")
-    assert read_plain_pickle(tmp_path / "refs.p") == {"sent": "the caf\u00e9"}
+    assert read_pickle(tmp_path / "refs.p") == {"sent": "the caf\u00e9"}
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -47,7 +47,7 @@ def test_a_command_in_a_pickle_is_refused_and_never_run(tmp_path: Path, protocol
     flag = tmp_path / "ran"
     (tmp_path / "refs.p").write_bytes(pickle.dumps([{"sent": Evil(f"touch {flag}")}], protocol))
     with pytest.raises(ValueError, match="no pickle of plain values"):
-        read_plain_pickle(tmp_path / "refs.p")
+        read_pickle(tmp_path / "refs.p")
     assert not flag.exists()
 
 
@@ -72,7 +72,7 @@ def test_a_command_in_a_pickle_is_refused_and_never_run(tmp_path: Path, protocol
 def test_what_is_not_plain_is_refused_in_one_sentence(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "refs.p").write_bytes(raw)
     with pytest.raises(ValueError, match="no pickle of plain values") as refused:
-        read_plain_pickle(tmp_path / "refs.p")
+        read_pickle(tmp_path / "refs.p")
     assert "\n" not in str(refused.value)
 
 
@@ -85,6 +85,6 @@ def test_damaged_pickles_are_refused_and_never_crash(tmp_path: Path) -> None:
             broken[draw.randrange(len(broken))] = draw.randrange(256)
         (tmp_path / "refs.p").write_bytes(bytes(broken[: draw.randint(1, len(broken))]))
         try:
-            read_plain_pickle(tmp_path / "refs.p")
+            read_pickle(tmp_path / "refs.p")
         except ValueError as error:
             assert "refs.p" in str(error)

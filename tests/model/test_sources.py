@@ -5,11 +5,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from a_pyramid import lite, write_table
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file
 from transformers import Dinov2Config, Dinov2Model, LlamaConfig, LlamaForCausalLM
 
-from perceptiongpt.model.sources import dinov2_from_onnx, llama_from_gguf
+from perceptiongpt.model.sources import dinov2_from_onnx, efficientnet_from_torch, llama_from_gguf
 
 TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *"abc123", "Ġ", "ab", "Ġab"]
 MERGES = ["a b", "Ġ ab"]
@@ -171,3 +172,30 @@ def test_a_vision_tower_with_a_weight_lost_is_refused(tmp_path, lost):
     path = write_onnx(tmp_path / "v.onnx", small_dinov2(), tmp_path, without=(lost,))
     with pytest.raises(ValueError, match=r"0 patch position tables|layernorm\.bias"):
         dinov2_from_onnx(path, patch=4, head_width=16)
+
+
+def test_an_efficientnet_survives_a_table_of_weights(tmp_path):
+    model = lite()
+    back = efficientnet_from_torch(write_table(tmp_path / "e.pth", model))
+    for name, weight in model.state_dict().items():
+        assert torch.equal(back.state_dict()[name], weight), name
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(back(pixel_values=pixels)[0], model(pixel_values=pixels)[0])
+        assert back(pixel_values=pixels)[0].std() > 0.1
+
+
+@pytest.mark.parametrize(
+    "more, told",
+    [
+        ({"_blocks.3._se_reduce.weight": torch.ones(1)}, "'_se_reduce' is missing or unknown"),
+        ({"_blocks.9._project_conv.weight": torch.ones(3, 12, 1, 1)}, "is missing or unknown|has 8 stages"),
+        ({"head.weight": torch.ones(1)}, "'head' is missing or unknown"),
+    ],
+)
+def test_a_table_of_another_network_is_refused(more, told, tmp_path):
+    with pytest.raises(ValueError, match=told):
+        efficientnet_from_torch(write_table(tmp_path / "e.pth", lite(), **more))
+    with pytest.raises(ValueError, match="is no EfficientNet-Lite"):
+        torch.save({"a": torch.ones(1)}, tmp_path / "a", _use_new_zipfile_serialization=False)
+        efficientnet_from_torch(tmp_path / "a")

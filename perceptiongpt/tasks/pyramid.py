@@ -1,0 +1,54 @@
+"""What a feature pyramid adds to the map on which regions are found: to cells kinds of things, to finer maps edges.
+
+Deep coarse levels are added to the cells, shallow fine ones to the two steps by which masks become finer, as in a
+feature pyramid network and in SAM 2. All of it is silent at birth, so a trained decoder may be given it later.
+
+B pictures, C width of the decoders, h w cells of the map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PyramidReader(nn.Module):
+    """Levels at 1/2, 1, 2 and 4 times the map's cells (coarse to fine, `widths` their channels), as residuals."""
+
+    def __init__(self, widths: Sequence[int], width: int) -> None:
+        super().__init__()
+        deepest, deep, shallow, shallowest = widths
+        self.deepest, self.deep = nn.Conv2d(deepest, width, 1), nn.Conv2d(deep, width, 1, bias=False)
+        self.shallow = nn.Conv2d(shallow, width // 2, 1)
+        self.mixed = nn.Conv2d(shallowest + width // 4, width // 4, 3, padding=1)
+        self.edges = nn.Conv2d(width // 4, width // 4, 1)
+        for silent in (self.deepest, self.deep, self.shallow, self.edges):
+            nn.init.zeros_(silent.weight)
+            if silent.bias is not None:
+                nn.init.zeros_(silent.bias)
+
+    def cells(self, levels: Sequence[Tensor], hw: tuple[int, int]) -> Tensor:
+        """What the two deep levels add to the map: [B, C, h, w]."""
+        return _at(self.deepest(levels[0]), hw) + _at(self.deep(levels[1]), hw)
+
+    def finer(self, levels: Sequence[Tensor], hw: tuple[int, int]) -> Tensor:
+        """What the third level adds where the map is twice as fine: [B, C / 2, 2 h, 2 w]."""
+        return _at(self.shallow(levels[2]), hw)
+
+    def finest(self, levels: Sequence[Tensor], fine: Tensor) -> Tensor:
+        """What the last level, read together with the finest map [B, C / 4, 4 h, 4 w], adds to it."""
+        hw = (fine.shape[-2], fine.shape[-1])
+        return self.edges(F.relu(self.mixed(torch.cat([fine, _at(levels[3], hw)], dim=1))))
+
+
+def normal(levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Each level [B, c, h, w] at mean 0 and deviation 1 over channels and place, a picture at a time."""
+    return tuple(F.group_norm(level.float().contiguous(), 1) for level in levels)
+
+
+def _at(maps: Tensor, hw: tuple[int, int]) -> Tensor:
+    same = tuple(maps.shape[-2:]) == hw
+    return maps if same else F.interpolate(maps, hw, mode="bilinear", align_corners=False)

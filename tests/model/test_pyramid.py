@@ -1,0 +1,133 @@
+"""A feature pyramid beside the host's map: silent at birth, found again by name, neither trained nor stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from a_pyramid import network
+from PIL import Image
+from transformers import ViTConfig, ViTModel
+
+from perceptiongpt.core.objective import parts
+from perceptiongpt.model.adapt import choose_trainable
+from perceptiongpt.model.assemble import PYRAMID_MEAN, PYRAMID_STD, beside
+from perceptiongpt.model.perception import equip
+from perceptiongpt.model.pyramid import Pyramid
+from perceptiongpt.model.sight import HostError
+from perceptiongpt.model.store import StoreError, load, save
+from perceptiongpt.model.tower import MEAN, STD
+from perceptiongpt.model.zoo import HOSTS
+
+Make = Callable[..., Any]
+SMALL: dict[str, Any] = {"decoder_width": 32, "decoder_depth": 1}
+
+
+@pytest.fixture(scope="module")
+def pyramid(tmp_path_factory: pytest.TempPathFactory) -> str:
+    where = tmp_path_factory.mktemp("pyramid")
+    network().save_pretrained(where)
+    return str(where)
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_vl", "internvl"])
+def test_a_fresh_pyramid_changes_nothing_and_then_learns(
+    pyramid: str, family: str, sample: Make, batch: Make, stir: Make
+) -> None:
+    plain, seeing = (equip(*HOSTS[family](), **SMALL, pyramid=name) for name in ("", pyramid))
+    rest, said = plain.state_dict(), seeing.state_dict()
+    seeing.load_state_dict({n: rest.get(n, w) for n, w in said.items()})
+    given = batch(seeing, [sample(["box+mask"], ["box", "mask"]), sample(["mask"], seed=3)])
+    with torch.no_grad():
+        one, other = plain.eval()(given), seeing.eval()(given)
+    assert torch.equal(one.regions.masks, other.regions.masks) and torch.equal(one.logits, other.logits)
+    stir(seeing)
+    choose_trainable(seeing.train(), "all")
+    sum(parts(seeing(given), given).values(), start=torch.zeros(())).backward()
+    own = {n: p for n, p in seeing.named_parameters() if n.startswith("decoder.mask.pyramid.")}
+    assert own and all(p.grad is not None and p.grad.abs().max() > 0 for p in own.values())
+    assert not any(p.requires_grad for p in seeing.backbone.pyramid.model.parameters())
+
+
+def test_every_level_of_the_pyramid_is_seen(pyramid: str, stir: Make) -> None:
+    model = stir(equip(*HOSTS["llava"](), **SMALL, pyramid=pyramid)).eval()
+    side = model.backbone.canvas((64, 64)).view_wh
+    pixels = model.backbone.pixels([Image.radial_gradient("L").convert("RGB").resize(side)])
+    with torch.no_grad():
+        look = model.backbone.look(pixels)
+        h = model.backbone.map_side
+        sides = [level.shape[-1] for level in look.pyramid]
+        assert sides == [h // 2, h, 2 * h, 4 * h] and model.backbone.pyramid.widths == (12, 9, 6, 5)
+
+        def maps(levels: tuple[torch.Tensor, ...]) -> Any:
+            fused = model.fusion(look.layers).permute(0, 3, 1, 2)
+            return model.decoder.prepare(fused, look.cells, pyramid=levels).map
+
+        whole = maps(look.pyramid)
+        for i, keys in enumerate((True, True, False, False)):  # deep levels reach the cells, shallow ones do not
+            less = maps(tuple(torch.zeros_like(x) if i == j else x for j, x in enumerate(look.pyramid)))
+            assert torch.equal(less.keys, whole.keys) is not keys
+            assert not torch.equal(less.fine, whole.fine)
+
+
+def test_a_pyramid_is_given_later_and_found_again(pyramid: str, sample: Make, batch: Make, tmp_path: Path) -> None:
+    plain = equip(*HOSTS["llava"](), **SMALL)
+    folder = save(plain, tmp_path / "plain", "x")
+    grown = load(folder, *HOSTS["llava"](), {"pyramid": pyramid})
+    with torch.no_grad():
+        for p in grown.decoder.mask.pyramid.parameters():
+            p.normal_(std=0.3)
+    back = load(save(grown, tmp_path / "grown", "x"), *HOSTS["llava"]())
+    assert back.settings.pyramid == pyramid
+    assert not any("backbone" in name for name in grown.added())
+    given = batch(grown, [sample(["box+mask"])])
+    with torch.no_grad():
+        one, other, before = grown.eval()(given), back(given), plain.eval()(given)
+    assert torch.equal(one.regions.masks, other.regions.masks)
+    assert not torch.equal(one.regions.masks, before.regions.masks)
+
+
+def test_a_network_in_the_hosts_own_folder_is_found_with_its_colours(tmp_path: Path) -> None:
+    host, processor = HOSTS["llava"]()
+    host.save_pretrained(tmp_path)
+    host.config.name_or_path = str(tmp_path)
+    with pytest.raises(HostError, match=r"'host:pyramid' cannot be loaded .*fetch the default host again"):
+        equip(host, processor, **SMALL, pyramid="host:pyramid")
+    beside(network(), tmp_path)
+    found = equip(host, processor, **SMALL, pyramid="host:pyramid").backbone.pyramid
+    assert found.colours == ((PYRAMID_MEAN,) * 3, (PYRAMID_STD,) * 3)
+    grey = Image.new("RGB", (20, 20), (127, 127, 127))
+    assert found.pixels([grey]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("told", [None, "{", '{"image_mean": [0.5], "image_std": [0.5]}', '{"image_mean": 3}'])
+def test_colours_that_nothing_tells_are_imagenets(pyramid: str, told: str | None, tmp_path: Path) -> None:
+    network().save_pretrained(tmp_path)
+    if told is not None:
+        (tmp_path / "preprocessor_config.json").write_text(told)
+    assert Pyramid(str(tmp_path), "", 2, torch.device("cpu"), torch.float32).colours == (MEAN, STD)
+
+
+def test_what_is_no_pyramid_is_refused(pyramid: str, tmp_path: Path) -> None:
+    host, processor = HOSTS["llava"]()
+    with pytest.raises(HostError, match="cannot be loaded"):
+        equip(host, processor, pyramid=str(tmp_path / "nothing"))
+    config = ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, image_size=32)
+    ViTModel(config).save_pretrained(tmp_path)
+    with pytest.raises(HostError, match=r"give a network (such as|with all of them, such as) EfficientNet"):
+        equip(host, processor, pyramid=str(tmp_path))
+    with pytest.raises(ValueError, match="pyramid is 5"):
+        equip(host, processor, pyramid=5)
+    with pytest.raises(ValueError, match="pyramid is"):
+        equip(host, processor, pyramid=pyramid, answer_format="numerals")
+
+
+def test_weights_made_with_a_pyramid_are_refused_without_it(pyramid: str, tmp_path: Path) -> None:
+    folder = save(equip(*HOSTS["llava"](), **SMALL, pyramid=pyramid), tmp_path / "model", "x")
+    config = (folder / "config.json").read_text().replace(pyramid, "")
+    (folder / "config.json").write_text(config)
+    with pytest.raises(StoreError, match=r"no part takes, first 'decoder\.mask\.pyramid"):
+        load(folder, *HOSTS["llava"]())
