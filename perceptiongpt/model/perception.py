@@ -161,7 +161,9 @@ class PerceptionModel(nn.Module):
         if self.cells is not None:
             look = replace(look, cells=self.cells(look.cells.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         if self.settings.decodes:
-            prepared = self.decoder.prepare(self.fusion(look.layers).permute(0, 3, 1, 2), look.cells, pyramid=look.pyramid)
+            prepared = self.decoder.prepare(
+                self.fusion(look.layers).permute(0, 3, 1, 2), look.cells, pyramid=look.pyramid
+            )
         if self.place is not None and not self.backbone.static_tokens:
             place = self.place(fourier(grid_xy(*self.backbone.cells_hw, look.cells.device), PLACE_BANDS))  # [I, D]
             tokens = tuple(t + place.to(t.dtype) for t in tokens)
