@@ -79,6 +79,7 @@ class Run:
     start: str | None = None  # a plug-in folder to go on from
     out: str = "runs/new"
     data: tuple[tuple[str, float], ...] = (("scenes:train", 1.0),)
+    library: str = ""  # a folder of objects that scenes are composed of; "": the package's
     stages: tuple[Stage, ...] = (Stage(),)
     clip: float = 1.0
     decay: float = 0.01

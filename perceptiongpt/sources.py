@@ -48,7 +48,7 @@ FORMATS = {
 }
 
 
-def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) -> Source | Stream:
+def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None, library: str = "") -> Source | Stream:
     """The source called `name`: "shapes"; "scenes:SPLIT", "missing:SPLIT", "alike:SPLIT" and "closer:SPLIT", flavours
     of `SceneStream`; "questions:SPLIT" and "captions:SPLIT", words alone about scenes; "pointed:SPLIT", those
     questions answered by pointing first; "photos:train", the photographs that ship; "vqa:FORMAT:FILE[:PART]"
@@ -57,7 +57,7 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
 
     "shapes:N" and "scenes:SPLIT:N" say how many samples there are; formats are the keys of FORMATS. Raises ValueError
     (FileNotFoundError for a path) that lists what there is. An entry that can't be read is an error, unless `bad` is
-    given: it hears of it, and the entry is left out.
+    given: it hears of it, and the entry is left out. `library`: a folder of objects that scenes are composed of.
     """
     kind, _, rest = name.partition(":")
     if kind == "shapes":
@@ -65,25 +65,21 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
 
         return shapes(_count(rest, SHAPES, name), seed)
     if kind in ("scenes", "missing", "alike", "closer"):
-        from perceptiongpt.data.objects import ObjectLibrary
         from perceptiongpt.data.scenes import SceneStream
 
         split, _, count = rest.partition(":")
-        library = ObjectLibrary.open()
-        library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
-        return SceneStream(split, seed, _count(count, SCENES, name), library, (2, 5), kind)  # type: ignore[arg-type]
+        objects = _objects(library, split)
+        return SceneStream(split, seed, _count(count, SCENES, name), objects, (2, 5), kind)  # type: ignore[arg-type]
     if kind in ("questions", "captions", "pointed"):
-        from perceptiongpt.data.objects import ObjectLibrary
         from perceptiongpt.data.scene_questions import KINDS, QuestionStream
 
         split, _, count = rest.partition(":")
-        library = ObjectLibrary.open()
-        library.objects(split)  # type: ignore[arg-type]  # refuses a split that does not exist
+        objects = _objects(library, split)
         n = _count(count, SCENES, name)
         how: dict[str, Any] = {"captions": kind == "captions", "pointing": kind == "pointed"}
         if kind == "pointed":  # a picture's tokens cost most of what is learnt: much is asked of each
             how |= {"most": 6, "kinds": tuple(k for k in KINDS if k != "presence")}
-        return QuestionStream(split, seed, n, library, **how)  # type: ignore[arg-type]
+        return QuestionStream(split, seed, n, objects, **how)  # type: ignore[arg-type]
     if kind == "photos":
         from perceptiongpt.data.photographed import PHOTOGRAPHS, Photographs
 
@@ -110,6 +106,15 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None) 
     rows, part = open_records(name, say)
     records = list(strict(rows) if bad is None else _sound(rows, lambda fault: bad(f"{fault.where}: {fault.what}")))
     return _filled(Dialogues(records, seed, part), name)  # type: ignore[arg-type]
+
+
+def _objects(library: str, split: str) -> Any:
+    """The objects of a library, the package's own where none is named; refuses a split that does not exist."""
+    from perceptiongpt.data.objects import ObjectLibrary
+
+    objects = ObjectLibrary.open(library or None)
+    objects.objects(split)  # type: ignore[arg-type]
+    return objects
 
 
 def _stream(name: str, seed: int, say: Say) -> Stream:

@@ -201,7 +201,7 @@ def opened(run: Run, say: Callable[[str], None], divide: bool) -> Opened:
             say(line)
 
     def open_one(name: str) -> Source | Stream:
-        return open_source(name, run.seed, once, bad.append if run.skip_bad else None)
+        return open_source(name, run.seed, once, bad.append if run.skip_bad else None, run.library)
 
     data, val = list(run.data), list(run.val)
     train, asked = [], [open_one(name) for name in val]

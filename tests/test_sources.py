@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 from perceptiongpt.cli import main
+from perceptiongpt.data.objects import read_index, write_index
 from perceptiongpt.sources import FORMATS, open_records, open_source, recognised
 
 Capture = pytest.CaptureFixture[str]
+OBJECTS = Path(__file__).parents[1] / "perceptiongpt" / "data" / "objects"
 
 
 def coco(folder: Path, n: int = 4, seed: int = 0, **first: object) -> Path:
@@ -124,3 +126,16 @@ def test_what_no_format_fits_is_refused_with_the_list(tmp_path: Path) -> None:
     for name in (str(tmp_path / "x.bin"), str(tmp_path), str(tmp_path / "none")):
         with pytest.raises(ValueError, match="coco, lvis, refcoco"):
             open_source(name, 0)
+
+
+def test_scenes_are_composed_of_the_library_that_is_named(tmp_path: Path) -> None:
+    listing = read_index(OBJECTS)
+    cups = [o | {"name": "zither", "kind": "zither"} for o in listing["objects"] if o["split"] == "train"][:40]
+    write_index(listing | {"objects": cups}, tmp_path)
+    (tmp_path / "objects.zip").symlink_to(OBJECTS / "objects.zip")
+    sample = open_source("scenes:train", 0, library=str(tmp_path))[0]
+    assert {r.label for r in sample.meta["objects"]} == {"zither"}
+    questions = open_source("questions:train", 0, library=str(tmp_path))
+    assert any("zither" in turn.text for i in range(5) for turn in questions[i].turns)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        open_source("scenes:train", 0, library=str(tmp_path / "nowhere"))

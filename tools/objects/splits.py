@@ -39,8 +39,8 @@ def split_objects(objects: list[dict], everyday: str = EVERYDAY) -> dict[str, st
     drawings = [thing for thing in objects if is_drawing(thing["id"])]
     split = _split_sources([thing for thing in objects if not is_drawing(thing["id"])], everyday)
     held = [thing for thing in objects if split.get(thing["id"]) == "novel"]
-    novel = {_words(noun) for thing in held for noun in (thing["name"], thing["kind"])}
-    fit = (d for d in drawings if not any(said in _words(d[noun]) for said in novel for noun in ("name", "kind")))
+    novel = {words_of(noun) for thing in held for noun in (thing["name"], thing["kind"])}
+    fit = (d for d in drawings if not any(said in words_of(d[noun]) for said in novel for noun in ("name", "kind")))
     return split | dict.fromkeys((drawing["id"] for drawing in fit), "train")
 
 
@@ -84,12 +84,12 @@ def _novel_kinds(by_kind: dict[str, list[dict]], everyday: list[str]) -> set[str
 
 def _unspoken(kind: str, by_kind: dict[str, list[dict]]) -> bool:
     """Whether neither the kind nor a name of its objects is said within the name of an object of another kind."""
-    own = {_words(thing["name"]) for thing in by_kind[kind]} | {_words(kind)}
-    others = (_words(thing["name"]) for other, things in by_kind.items() if other != kind for thing in things)
+    own = {words_of(thing["name"]) for thing in by_kind[kind]} | {words_of(kind)}
+    others = (words_of(thing["name"]) for other, things in by_kind.items() if other != kind for thing in things)
     return not any(said in name for name in others for said in own)
 
 
-def _words(name: str) -> str:
+def words_of(name: str) -> str:
     """The name's words in lower case without a plural's s, between spaces, so that `in` finds whole words."""
     words = re.findall(r"[a-z0-9]+", name.lower())
     return " " + " ".join(word[:-1] if word.endswith("s") and len(word) > 3 else word for word in words) + " "

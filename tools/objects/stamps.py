@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from colours import COLOURS, colour
 from PIL import Image
-from splits import _words as said_words
+from splits import words_of
 from staging import crop, write_object
 
 from perceptiongpt.data.objects import ObjectLibrary, read_index, write_index
@@ -44,7 +44,7 @@ NOT_NAMED = ("star", "wings", "baby", "another", "two", "city", "docks", "couple
 def stamps(folder: Path, packaged: ObjectLibrary, work: Path) -> list[dict]:
     """Write the stamps' pictures under `work` and return their rows for the index, by path."""
     held = [o for split in ("val", "test", "novel") for o in packaged.objects(split)]
-    novel = {said_words(noun) for o in held if o.split == "novel" for noun in (o.name, o.kind)}
+    novel = {words_of(noun) for o in held if o.split == "novel" for noun in (o.name, o.kind)}
     seen = np.stack([look(packaged.view(o, i)) for o in held for i in range(len(o.views))])
     rows = []
     for path in sorted(folder.rglob("*.png")):
@@ -53,7 +53,7 @@ def stamps(folder: Path, packaged: ObjectLibrary, work: Path) -> list[dict]:
         if name is None or DROP & set(inside.parts) or re.search(r"_(mirror|flip)", path.stem):
             continue
         kind = name.split()[-1]
-        if any(noun in said_words(said) for noun in novel for said in (name, kind)):
+        if any(noun in words_of(said) for noun in novel for said in (name, kind)):
             continue
         with Image.open(path) as image:
             if max(image.size) > 4096:
