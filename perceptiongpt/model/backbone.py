@@ -89,8 +89,10 @@ class Backbone:
         self.feature_width: int = probe.layers[0].shape[-1]
         self.map_side: int = probe.layers[0].shape[1]  # cells across the map that the decoders look at
         self.feature_layers = len(probe.layers)
+        self.levels: tuple[int, ...] = ()  # widths of the pyramid's levels, coarse to fine
         if pyramid:
             self.pyramid = Pyramid(pyramid, host.config.name_or_path, self.map_side, self.device, self.dtype)
+            self.levels = self.pyramid.widths
         if len(probe.tokens[0]) != (spelled := self.image_places(canvas)):
             raise HostError(
                 f"{type(host).__name__} makes {len(probe.tokens[0])} image tokens of a picture that its processor "

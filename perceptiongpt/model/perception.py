@@ -48,8 +48,7 @@ class PerceptionModel(nn.Module):
         named = ("enumerates", "looks_twice", "weighs_match", "learns_match", "passes_over")
         grown = {name: getattr(settings, name) for name in named}
         sizes = (settings.decoder_width, settings.decoder_depth, settings.read_window)
-        levels = backbone.pyramid.widths if backbone.pyramid else ()
-        self.decoder = RegionDecoder(width, 2 * backbone.feature_width, *sizes, **grown, pyramid=levels)
+        self.decoder = RegionDecoder(width, 2 * backbone.feature_width, *sizes, **grown, pyramid=backbone.levels)
         # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.
         self.fusion = LayerFusion(backbone.feature_layers, [backbone.native_layer], [backbone.feature_layers // 6])
         # 2-D positions of what the language model reads, zero at birth; hosts of dynamic resolution have their own.
