@@ -23,6 +23,7 @@ from telling import model_facts, options, peak_megabytes, target, told
 
 DEMO = Path(perceptiongpt.__file__).parent / "demo"
 PICTURE = "scene.jpg"
+SCENES, ASKED = "scenes:val:7", 200  # whose things are asked about for calls that look closer, and how often at most
 PARTS = ("vision", "prefill", "decode", "heads")
 CALLS, WARM_UPS, HELPS = 15, 2, 5
 
@@ -31,6 +32,8 @@ ROWS: tuple[tuple[str, str, int, float | None, str], ...] = (
     ("seconds", "s", 3, 1.5, "one call, median"),
     *((part, "s", 3, None, f"  {part}") for part in PARTS),
     ("rest", "s", 3, None, "  rest: prompt, words, masks in the picture's pixels"),
+    ("seconds_closer", "s", 3, 1.5, "one call that looks closer, median"),
+    ("closer", "s", 3, None, "  the closer look"),
     ("heads_share", "%", 1, 10.0, "heads' share of a call"),
     ("tokens_a_region", "", 0, 1.0, "tokens an object"),
     ("regions", "", 0, None, "regions in the answer"),
@@ -56,6 +59,25 @@ def calls(eye: Any, count: int, warm_ups: int) -> dict[str, float]:
             share = 100 * parts["heads"] / spent
             rows.append({"seconds": spent, **parts, "rest": rest, "heads_share": share, "regions": len(answer)})
     return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+
+
+def closer_calls(eye: Any, count: int, warm_ups: int) -> dict[str, float | None]:
+    """Medians over `count` calls that took a closer look, about things of composed pictures; None where none did."""
+    from perceptiongpt.questions import questions_of
+
+    rows: list[tuple[float, float]] = []
+    asked = questions_of(SCENES)[0] if eye.model.settings.looks_closer else ()
+    for number, scene in zip(range(ASKED), asked, strict=False):
+        phrases = [q.phrase for q in scene.questions if len(q.targets) == 1]
+        started = time.perf_counter()
+        timings = eye.segment(scene.picture, phrases[0]).timings if phrases else {}
+        spent = time.perf_counter() - started
+        if number >= warm_ups and timings.get("closer"):
+            rows.append((spent, timings["closer"]))
+        if len(rows) == count:
+            break
+    medians = map(statistics.median, zip(*rows, strict=True)) if rows else (None, None)
+    return dict(zip(("seconds_closer", "closer"), medians, strict=True))
 
 
 def trained_shares(model: Any) -> dict[str, float]:
@@ -91,8 +113,8 @@ def table(result: dict[str, Any]) -> str:
     lines = []
     for name, unit, digits, most, what in ROWS:
         value = result["figures"][name]
-        line = f"{what:<54} {value:>9.{digits}f} {unit:<2}"
-        if most is not None:
+        line = f"{what:<54} " + (f"{'none':>9}" if value is None else f"{value:>9.{digits}f} {unit:<2}")
+        if most is not None and value is not None:
             line += target(value, "<=", most, unit)
         lines.append(line.rstrip())
     return "\n".join([*lines, f"model {result['model']}, {result['calls']} calls after {result['warm_ups']} more"])
@@ -107,7 +129,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(given.threads)
     eye = load(given.model, device="cpu")
     count, warm_ups = (2, 1) if given.quick else (CALLS, WARM_UPS)
-    figures = calls(eye, count, warm_ups)
+    figures: dict[str, float | None] = {**calls(eye, count, warm_ups), **closer_calls(eye, count, warm_ups)}
     figures["peak_memory"] = peak_megabytes() / 1e3  # before training is prepared: that is no part of a call
     figures["tokens_a_region"] = eye.model.settings.vis_tokens
     figures |= trained_shares(eye.model)
@@ -116,8 +138,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         "model": eye.name,
         "calls": count,
         "warm_ups": warm_ups,
-        "figures": {name: round(value, 6) for name, value in figures.items()},
-        "at_most": {name: most for name, _, _, most, _ in ROWS if most is not None},
+        "figures": {name: value and round(value, 6) for name, value in figures.items()},
+        "at_most": {n: most for n, _, _, most, _ in ROWS if most is not None and figures[n] is not None},
         "machine": model_facts(eye.model),
     }
 

@@ -7,6 +7,7 @@ import json
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,20 @@ def test_a_segment_call_is_measured_whole_and_in_parts(segment_call: dict[str, A
     assert "--quick" in written["command"]
     table = segment_call["table"](written)
     assert table.count("wanted <=") == len(written["at_most"])
+
+
+def test_calls_that_look_closer_are_measured_among_others(segment_call: dict[str, Any]) -> None:
+    def segment(picture: Any, phrase: str) -> Any:
+        asked.append(phrase)
+        return SimpleNamespace(timings={"closer": 0.0 if len(asked) % 2 else 0.25})
+
+    asked: list[str] = []
+    eye = SimpleNamespace(segment=segment, model=SimpleNamespace(settings=SimpleNamespace(looks_closer=True)))
+    told = segment_call["closer_calls"](eye, 3, 2)
+    assert told["closer"] == 0.25 and 0 < told["seconds_closer"] < 0.25  # the stub is quick
+    assert len(asked) >= 7 and all(asked)
+    eye.model.settings.looks_closer = False
+    assert segment_call["closer_calls"](eye, 3, 2) == {"seconds_closer": None, "closer": None}
 
 
 def test_the_share_that_trains_is_counted_with_and_without_the_projector(
