@@ -4,8 +4,9 @@ python tools/package_weights.py runs/first_light/model perceptiongpt/weights
 python tools/package_weights.py runs/seventh_light/model runs/further/model perceptiongpt/weights
 
 Of several moments of one training the plug-in's own tensors are averaged; host modules and adapter, which must not have
-learned in between, are the first's. History keeps every set of weights, so the plug-in's own are written in steps of
-`--coarse` of their rows' root mean squares, and packed.
+learned in between, are the first's. History keeps every set of weights, so the plug-in's own and the adapter's are
+written in steps of `--coarse` of their rows' root mean squares, and packed. peft reads the adapter no more; `load`
+does, and `store.save` writes it as peft would.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ def package(sources: Sequence[Path], target: Path, host_name: str = "default", c
             parameter.copy_(torch.stack([parameter, *(other[name] for other in others)]).mean(0))
     store.save(model, target, host_name, torch.int8, coarse=coarse)
     tensors.pack(target / store.OWN)
+    adapter = target / store.ADAPTER / ADAPTER_FILE
+    if adapter.exists():
+        tensors.write(tensors.read(adapter), adapter, torch.int8, coarse)
+        tensors.pack(adapter)
     shutil.rmtree(target / store.PROCESSOR)  # nothing reads it, and its tokenizer would be a tenth of the download
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     if size > LIMIT_MEGABYTES * 1_000_000:
@@ -56,8 +61,9 @@ def package(sources: Sequence[Path], target: Path, host_name: str = "default", c
 
 def _kept_still(source: Path) -> tuple[Any, ...]:
     """What several moments of one training share: settings, and the bytes of host modules and adapter, if any."""
-    files = (source / store.HOST, source / store.ADAPTER / ADAPTER_FILE)
-    return store.read_config(source)["settings"], *(file.read_bytes() if file.exists() else None for file in files)
+    paths = (source / store.HOST, source / store.ADAPTER / ADAPTER_FILE)
+    files = [f for path in paths for f in path.parent.glob(f"{path.name}*")]
+    return store.read_config(source)["settings"], *((f.name, f.read_bytes()) for f in sorted(files))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -39,7 +39,7 @@ def write(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None =
 
 def pack(path: Path) -> None:
     """Gzip a file of tensors in its place, under its name with PACKED; the same file gives the same bytes."""
-    gzipped.pack(path.read_bytes(), _packed(path))
+    gzipped.pack(path.read_bytes(), _packed(path), numbers=True)
     path.unlink()
 
 

@@ -7,6 +7,7 @@ import tempfile
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,17 +15,25 @@ from hypothesis import strategies as st
 from perceptiongpt.core.gzipped import pack, unpack
 
 
-@given(st.binary(max_size=3000))
-def test_what_goes_in_comes_out_and_writes_the_same_file_twice(content: bytes) -> None:
+@given(st.binary(max_size=3000), st.booleans())
+def test_what_goes_in_comes_out_and_writes_the_same_file_twice(content: bytes, numbers: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         one, other = Path(folder) / "a", Path(folder) / "b"
-        pack(content, one)
-        pack(content, other)
+        pack(content, one, numbers)
+        pack(content, other, numbers)
         assert one.read_bytes() == other.read_bytes()
         assert unpack(one, len(content)) == content
         if content:
             with pytest.raises(ValueError, match="unpacks to more than"):
                 unpack(one, len(content) - 1)
+
+
+def test_numbers_take_less_room_when_they_are_packed_as_numbers(tmp_path: Path) -> None:
+    steps = np.random.default_rng(0).normal(0, 5, 200_000).round().clip(-127, 127).astype(np.int8)
+    pack(steps.tobytes(), tmp_path / "a")
+    pack(steps.tobytes(), tmp_path / "b", numbers=True)
+    sizes = [(tmp_path / name).stat().st_size for name in "ab"]
+    assert sizes[1] < 0.95 * sizes[0]
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
