@@ -4,9 +4,9 @@ python tools/package_weights.py runs/first_light/model perceptiongpt/weights
 python tools/package_weights.py runs/seventh_light/model runs/further/model perceptiongpt/weights
 
 Of several moments of one training the plug-in's own tensors are averaged; host modules and adapter, which must not have
-learned in between, are the first's. History keeps every set of weights, so the plug-in's own and the adapter's are
-written in steps of `--coarse` of their rows' root mean squares, and packed. peft reads the adapter no more; `load`
-does, and `store.save` writes it as peft would.
+learned in between, are the first's. History keeps every set of weights, so the plug-in's own are written in steps of
+`--coarse` of their root mean squares, the adapter in half as large ones, and both are packed. peft reads the adapter no
+more; `load` does, and `store.save` writes it as peft would.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def package(sources: Sequence[Path], target: Path, host_name: str = "default", c
     tensors.pack(target / store.OWN)
     adapter = target / store.ADAPTER / ADAPTER_FILE
     if adapter.exists():
-        tensors.write(tensors.read(adapter), adapter, torch.int8, coarse)
+        tensors.write(tensors.read(adapter), adapter, torch.int8, coarse / 2)
         tensors.pack(adapter)
     shutil.rmtree(target / store.PROCESSOR)  # nothing reads it, and its tokenizer would be a tenth of the download
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())

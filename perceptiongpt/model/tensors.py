@@ -1,7 +1,7 @@
 """Named tensors in a safetensors file: as they are, in narrower floats, or in a byte a number.
 
-A byte a number: int8 [R, ...] beside the float32 scales [R] of its rows, under its name with SCALE. Knows no model.
-A file may be gzipped, with PACKED after its name.
+A byte a number: int8 [R, ...] beside the float32 scales [R] of its rows, or, of a matrix that is taller than wide,
+[1, C] of its columns, under its name with SCALE. Knows no model. A file may be gzipped, with PACKED after its name.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ UNPACKED_LIMIT = 1 << 30  # bytes
 
 def write(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None = None, coarse: float = 0.0) -> None:
     """Write tensors as they are or in `dtype`; torch.int8 is a byte a number for matrices of LEAST numbers or more, and
-    bfloat16 for the rest. A row's numbers are then off by at most half a step: a 127th of its largest or, if that is
-    more, `coarse` of its root mean square (0.2 takes some 4.4 bits a number once the file is packed)."""
+    bfloat16 for the rest. Numbers of one scale are then off by at most half a step: a 127th of their largest or, if
+    that is more, `coarse` of their root mean square (0.2 takes some 4.4 bits a number once the file is packed)."""
     floats = torch.bfloat16 if dtype == torch.int8 else dtype
     kept: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -57,12 +57,13 @@ def read(path: Path) -> dict[str, Tensor]:
     held = load_file(path) if path.is_file() else load(gzipped.unpack(_packed(path), UNPACKED_LIMIT))
     for name in [n for n, t in held.items() if t.dtype == torch.int8 and n + SCALE in held]:
         scale, whole = held.pop(name + SCALE), held[name]
-        if scale.dtype != torch.float32 or scale.shape != whole.shape[:1]:
+        wanted = [tuple(whole.shape[:1])] + [(1, whole.shape[-1])] * (whole.dim() == 2)
+        if scale.dtype != torch.float32 or tuple(scale.shape) not in wanted:
             raise ValueError(
                 f"{name + SCALE} is {str(scale.dtype).removeprefix('torch.')} {tuple(scale.shape)}, wanted float32 "
-                f"{tuple(whole.shape[:1])}"
+                f"{' or '.join(map(str, wanted))}"
             )
-        held[name] = whole * _by_row(scale, whole)
+        held[name] = whole * _along(scale, whole)
     return held
 
 
@@ -71,11 +72,14 @@ def _packed(path: Path) -> Path:
 
 
 def _narrowed(tensor: Tensor, coarse: float) -> tuple[Tensor, Tensor]:
+    if tensor.dim() == 2 and tensor.shape[0] > tensor.shape[1]:
+        steps, scale = _narrowed(tensor.T, coarse)
+        return steps.T.contiguous(), scale.unsqueeze(0)
     flat = tensor.flatten(1)
     scale = torch.maximum(flat.abs().amax(1) / MOST, coarse * flat.square().mean(1).sqrt())
-    rows = _by_row(torch.where(scale > 0, scale, 1.0), tensor)
-    return (tensor / rows).round().clamp(-MOST, MOST).to(torch.int8).contiguous(), scale
+    along = _along(torch.where(scale > 0, scale, 1.0), tensor)
+    return (tensor / along).round().clamp(-MOST, MOST).to(torch.int8).contiguous(), scale
 
 
-def _by_row(scale: Tensor, tensor: Tensor) -> Tensor:
-    return scale.view(-1, *[1] * (tensor.dim() - 1))
+def _along(scale: Tensor, tensor: Tensor) -> Tensor:
+    return scale if scale.dim() == 2 else scale.view(-1, *[1] * (tensor.dim() - 1))
