@@ -46,11 +46,13 @@ class Lesson(nn.Module):
                 naming = Naming.of(model, fed.named, (output.cells.shape[-2], output.cells.shape[-1]), others)
                 if self.weights["name"]:
                     loss_parts["name"] = naming_loss(output.cells, naming, model.backbone.row_norm, share)
+                    if output.named is not None:
+                        loss_parts["name"] += naming_loss(output.named, naming, model.backbone.row_norm, share)
                 if self.weights["match"] and output.keys is not None:
                     loss_parts["match"] = match_loss(model, output.keys, naming, share)
             if self.weights["look"] and output.map is not None:
-                told = {"named": (fed.named, others), "coloured": (fed.coloured, COLOURS)}
-                loss_parts["look"] = looks_loss(model, output.map, told, share)
+                looks = {"named": (fed.named, others), "coloured": (fed.coloured, COLOURS)}
+                loss_parts["look"] = looks_loss(model, output.map, looks, share)
             if not any(v.requires_grad for v in loss_parts.values()):  # but other processes wait for gradients
                 anchor = next(p for p in self.parameters() if p.requires_grad)
                 loss_parts["text"] = loss_parts["text"] + 0.0 * anchor.sum()

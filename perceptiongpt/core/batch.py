@@ -80,3 +80,4 @@ class Output:
     map: Tensor | None = None  # [P, C, h, w]: the decoders' map of the pictures
     keys: Tensor | None = None  # [P, I, H]: what the pointer compares with in the pictures
     maybe: Tensor | None = None  # bool [n, n]: which of `regions` each may be as well, where order means nothing
+    named: Tensor | None = None  # [P, D, hc, wc]: what a pyramid adds to the cells that decoders look at

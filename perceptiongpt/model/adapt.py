@@ -109,10 +109,10 @@ def host_module(host: nn.Module, name: str) -> nn.Module:
 def choose_trainable(model: Any, aim: str = "all") -> None:
     """Freeze the host; train what the aim needs of what was added.
 
-    "name": the host modules that the settings name (its projector); "words": these, the vision tower's adapter, what
-    decodes regions from words and picture, and what tells how they look; "talk": the language model's adapter, region
-    vectors and the rows of new tokens; "align": the static mapping of an asking plug-in; "ask": the rest of it; "all":
-    the plug-ins, the adapters and the named modules.
+    "name": the host modules that the settings name (its projector), and what names a pyramid; "words": these, the
+    vision tower's adapter, what decodes regions from words and picture, and what tells how they look; "talk": the
+    language model's adapter, region vectors and the rows of new tokens; "align": the static mapping of an asking
+    plug-in; "ask": the rest of it; "all": the plug-ins, the adapters and the named modules.
     """
     if aim == "words" and not model.settings.read_window:
         raise ValueError("the aim 'words' needs a plug-in that reads words; set settings.read_window to 12, say")
@@ -124,11 +124,11 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
                 f"host module {name!r} has no weights of its own (a tied head is the embedding); leave it out"
             )
     spoken = ("encoder.", "vis_row", "filler", "location", "echo")
-    words = ("decoder.", "fusion", "encoder.look.", *named)
+    words = ("decoder.", "fusion", "encoder.look.", "namer.", *named)
     for name, parameter in model.named_parameters():
         added, adapter = not name.startswith("host."), ".lora_" in name
         chosen = {
-            "name": bool(named) and name.startswith(named),
+            "name": name.startswith(("namer.", *named)),
             "words": (name.startswith(words) and not name.startswith("decoder.state."))
             or (adapter and is_vision(name)),
             "talk": name.startswith(spoken) or (adapter and not is_vision(name)),

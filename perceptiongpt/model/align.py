@@ -149,6 +149,7 @@ class Gallery:
 
     features: Tensor  # [P, …]: what the projector is given
     naming: Naming
+    levels: tuple[Tensor, ...] = ()  # each [P, C, h, w]: the deep levels of a pyramid
 
     @classmethod
     @torch.no_grad()
@@ -162,18 +163,19 @@ class Gallery:
                 "this host's pictures differ in size, so features cannot be kept; leave out the aim 'name'"
             )
         kept: list[Tensor] = []
+        levels: list[tuple[Tensor, ...]] = []
         named: list[Sequence[NamedMask]] = []
         hook = projector(model).register_forward_pre_hook(lambda _, args: kept.append(args[0].detach()))
         try:
             for pixels, group in batches:
-                model.backbone.look(pixels)
+                levels.append(model.backbone.look(pixels).pyramid[:2])
                 named.extend(group)
         finally:
             hook.remove()
         naming = Naming.of(model, named, model.backbone.cells_hw)
         if naming is None:
             raise ValueError("none of the pictures has a labelled region; naming image tokens needs them")
-        return cls(torch.cat(kept), naming)
+        return cls(torch.cat(kept), naming, tuple(torch.cat(same) for same in zip(*levels, strict=True)))
 
     def inside(self, rows: Tensor) -> Tensor:
         """Which of the regions lie in the pictures at `rows` (long [n]): bool [R]."""
@@ -188,7 +190,11 @@ class Gallery:
         picture = where[self.naming.picture]
         inside = picture >= 0
         part = Naming(picture[inside], self.naming.share[inside], self.naming.which[inside], self.naming.table)
-        return naming_loss(cells, part, model.backbone.row_norm, share)
+        loss = naming_loss(cells, part, model.backbone.row_norm, share)
+        if model.namer is not None:
+            named = model.namer([level[rows] for level in self.levels], model.backbone.cells_hw)
+            loss = loss + naming_loss(named, part, model.backbone.row_norm, share)
+        return loss
 
 
 def projector(model: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from perceptiongpt.model.adapt import unload
 from perceptiongpt.model.interactive import Asker, AskSettings
 
-POINTING = ("encoder", "decoder", "fusion", "vis_row")
+POINTING = ("encoder", "decoder", "fusion", "vis_row", "namer")
 
 
 def drop_regions(model: Any) -> None:
@@ -20,6 +20,19 @@ def drop_regions(model: Any) -> None:
         if hasattr(model, name):
             delattr(model, name)
     model.filler = model.state_fusion = model.echo = None
+
+
+def spelling(model: Any) -> dict[str, Any]:
+    """What a renderer must know of a plug-in's tokens: ids, and how many places each takes."""
+    settings = model.settings.ask
+    asks = settings is not None and settings.arm != "static"
+    request = (model.ask_id, *[model.reply_id] * settings.replies) if asks else ()
+    ids: dict[str, Any] = {"vis_id": model.vis_id, "image_token_id": model.backbone.image_token_id}
+    if not model.settings.decodes:
+        spelled = {"answer_format": model.settings.answer_format}
+        ids |= spelled | ({"location_id": model.location_id} if model.locations is not None else {})
+    ids |= {"vis_tokens": model.settings.vis_tokens, "ends": model.settings.enumerates}
+    return {**ids, "request": request, "forced": settings is None or settings.forced}
 
 
 def attach_asker(model: Any, settings: AskSettings) -> None:

@@ -24,11 +24,12 @@ from perceptiongpt.model.context import enumerated, looks, shuffled, written_are
 from perceptiongpt.model.echo import Echo
 from perceptiongpt.model.fusion import LayerFusion
 from perceptiongpt.model.interactive import Asker
-from perceptiongpt.model.parts import attach_asker, detach_pointing, drop_regions
+from perceptiongpt.model.parts import attach_asker, detach_pointing, drop_regions, spelling
 from perceptiongpt.model.requests import listen
 from perceptiongpt.model.seen import Seen
 from perceptiongpt.model.settings import Settings
 from perceptiongpt.tasks.positions import fourier, grid_xy
+from perceptiongpt.tasks.pyramid import PyramidNamer
 from perceptiongpt.tasks.region import RegionDecoder, RegionEncoder
 
 __all__ = ["PerceptionModel", "Seen", "Settings", "equip"]
@@ -49,6 +50,7 @@ class PerceptionModel(nn.Module):
         grown = {name: getattr(settings, name) for name in named}
         sizes = (settings.decoder_width, settings.decoder_depth, settings.read_window)
         self.decoder = RegionDecoder(width, 2 * backbone.feature_width, *sizes, **grown, pyramid=backbone.levels)
+        self.namer = PyramidNamer(backbone.levels, width) if backbone.levels else None
         # What a thing is stands in late layers, its colour and outline in early ones: one mean of each.
         self.fusion = LayerFusion(backbone.feature_layers, [backbone.native_layer], [backbone.feature_layers // 6])
         # 2-D positions of what the language model reads, zero at birth; hosts of dynamic resolution have their own.
@@ -105,7 +107,8 @@ class PerceptionModel(nn.Module):
         supervised = (batch.labels[:, 1:] != -100) & language
         logits = self.head(states[:, :-1][supervised])  # [P, V + new]
         shown, keys = (None, None) if seen.prepared is None else (seen.prepared.map.cells, seen.prepared.keys)
-        return Output(logits, batch.labels[:, 1:][supervised], found, seen.cells, again, shown, keys, maybe)
+        targets = batch.labels[:, 1:][supervised]
+        return Output(logits, targets, found, seen.cells, again, shown, keys, maybe, seen.named)
 
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The language model's states and what it was given, each [B, T, D], and the states that say regions."""
@@ -156,19 +159,21 @@ class PerceptionModel(nn.Module):
 
     def prepare(self, look: Look, grids: dict[str, Tensor]) -> Seen:
         """A Look with this plug-in's positions, fused map and what its requests look at."""
-        tokens, prepared, sources, sources_hw = look.tokens, None, None, (0, 0)
+        tokens, prepared, sources, sources_hw, named = look.tokens, None, None, (0, 0), None
         if self.cells is not None:
             look = replace(look, cells=self.cells(look.cells.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         if self.settings.decodes:
-            prepared = self.decoder.prepare(
-                self.fusion(look.layers).permute(0, 3, 1, 2), look.cells, pyramid=look.pyramid
-            )
+            fused, cells = self.fusion(look.layers).permute(0, 3, 1, 2), look.cells
+            if self.namer is not None:
+                named = self.namer(look.pyramid, (cells.shape[-2], cells.shape[-1]))
+                cells = cells.float() + named
+            prepared = self.decoder.prepare(fused, cells, pyramid=look.pyramid)
         if self.place is not None and not self.backbone.static_tokens:
             place = self.place(fourier(grid_xy(*self.backbone.cells_hw, look.cells.device), PLACE_BANDS))  # [I, D]
             tokens = tuple(t + place.to(t.dtype) for t in tokens)
         if self.asker is not None:
             tokens, sources, sources_hw = self.asker.look(replace(look, tokens=tokens))
-        return Seen(tokens, prepared, look.cells, grids, sources, sources_hw, look.deep)
+        return Seen(tokens, prepared, look.cells, grids, sources, sources_hw, look.deep, named)
 
     def encode(self, batch: Batch, seen: Seen) -> Tensor:
         """The regions of a batch as vectors [N, D], and with `region_features` of what their pictures show there."""
@@ -275,15 +280,7 @@ class PerceptionModel(nn.Module):
 
     def spelling(self) -> dict[str, Any]:
         """What a renderer must know of this plug-in's tokens: ids, and how many places each takes."""
-        settings = self.settings.ask
-        asks = settings is not None and settings.arm != "static"
-        request = (self.ask_id, *[self.reply_id] * settings.replies) if settings is not None and asks else ()
-        ids: dict[str, Any] = {"vis_id": self.vis_id, "image_token_id": self.backbone.image_token_id}
-        if not self.settings.decodes:
-            spelled = {"answer_format": self.settings.answer_format}
-            ids |= spelled | ({"location_id": self.location_id} if self.locations is not None else {})
-        ids |= {"vis_tokens": self.settings.vis_tokens, "ends": self.settings.enumerates}
-        return {**ids, "request": request, "forced": settings is None or settings.forced}
+        return spelling(self)
 
 
 def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) -> PerceptionModel:

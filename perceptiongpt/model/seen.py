@@ -25,6 +25,7 @@ class Seen:
     sources: Tensor | None = None  # [P, n, d]: what requests look at
     sources_hw: tuple[int, int] = (0, 0)
     deep: tuple[tuple[Tensor, ...], ...] = ()  # of each picture, what hosts with a deep stack add at its tokens
+    named: Tensor | None = None  # [P, D, hc, wc]: what a pyramid adds to the cells that decoders look at
 
     def read(self, rows: Sequence[int]) -> Seen:
         """What the language model reads of the pictures at `rows`, in that order, each as often as it is named."""

@@ -21,7 +21,7 @@ GROWN: dict[str, tuple[str, ...]] = {
     "looks_closer": (),
     "passes_over": (),
     "echoes": ("echo.",),
-    "pyramid": ("decoder.mask.pyramid.",),
+    "pyramid": ("decoder.mask.pyramid.", "namer."),
 }
 _LIMITS = {
     "vis_tokens": (1, 64),

@@ -14,6 +14,7 @@ from transformers import ViTConfig, ViTModel
 
 from perceptiongpt.core.objective import parts
 from perceptiongpt.model.adapt import choose_trainable
+from perceptiongpt.model.align import Gallery, Naming, naming_loss
 from perceptiongpt.model.assemble import PYRAMID_MEAN, PYRAMID_STD, beside
 from perceptiongpt.model.perception import equip
 from perceptiongpt.model.pyramid import Pyramid
@@ -23,6 +24,7 @@ from perceptiongpt.model.tower import MEAN, STD
 from perceptiongpt.model.zoo import HOSTS
 
 Make = Callable[..., Any]
+PROJECTOR = ("model.multi_modal_projector",)
 SMALL: dict[str, Any] = {"decoder_width": 32, "decoder_depth": 1}
 
 
@@ -47,9 +49,36 @@ def test_a_fresh_pyramid_changes_nothing_and_then_learns(
     stir(seeing)
     choose_trainable(seeing.train(), "all")
     sum(parts(seeing(given), given).values(), start=torch.zeros(())).backward()
-    own = {n: p for n, p in seeing.named_parameters() if n.startswith("decoder.mask.pyramid.")}
+    own = {n: p for n, p in seeing.named_parameters() if n.startswith(("decoder.mask.pyramid.", "namer."))}
     assert own and all(p.grad is not None and p.grad.abs().max() > 0 for p in own.values())
     assert not any(p.requires_grad for p in seeing.backbone.pyramid.model.parameters())
+
+
+def test_a_pyramid_is_taught_names_apart_from_the_hosts_tokens(pyramid: str, sample: Make, batch: Make) -> None:
+    model = equip(*HOSTS["aya_vision"](), **SMALL, pyramid=pyramid, trained_host_modules=PROJECTOR)
+    choose_trainable(model, "name")
+    model.eval()  # nothing is dropped
+    given = batch(model, [sample(["mask"]), sample(["mask"], seed=3)])
+    mask = torch.zeros(64, 64)
+    mask[10:40, 20:50] = 1.0
+    group = [[("cat", mask)], [("dog", mask.T)]]
+    gallery = Gallery.fill(model, [(given.pixels, group)])
+    moved = list(model.namer.parameters())
+    optimiser = torch.optim.Adam(moved, 0.01)
+    before = [p.clone() for p in model.host.parameters()]
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss = gallery.loss(model, torch.tensor([0, 1]))
+        loss.backward()
+        optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.host.parameters(), strict=True))
+    with torch.no_grad():
+        seen = model.see(given.pixels)
+        naming = Naming.of(model, group, model.backbone.cells_hw)
+        assert naming is not None and seen.named is not None and seen.cells is not None
+        told = naming_loss(seen.named, naming, model.backbone.row_norm)
+        assert told < 0.5 * naming_loss(torch.zeros_like(seen.named) + 1e-3, naming, model.backbone.row_norm)
+        assert torch.equal(seen.cells, model.backbone.look(given.pixels).cells)  # the language model reads the host's own
 
 
 def test_every_level_of_the_pyramid_is_seen(pyramid: str, stir: Make) -> None:
@@ -78,7 +107,7 @@ def test_a_pyramid_is_given_later_and_found_again(pyramid: str, sample: Make, ba
     folder = save(plain, tmp_path / "plain", "x")
     grown = load(folder, *HOSTS["llava"](), {"pyramid": pyramid})
     with torch.no_grad():
-        for p in grown.decoder.mask.pyramid.parameters():
+        for p in (*grown.decoder.mask.pyramid.parameters(), *grown.namer.parameters()):
             p.normal_(std=0.3)
     back = load(save(grown, tmp_path / "grown", "x"), *HOSTS["llava"]())
     assert back.settings.pyramid == pyramid
