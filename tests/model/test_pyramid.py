@@ -78,7 +78,9 @@ def test_a_pyramid_is_taught_names_apart_from_the_hosts_tokens(pyramid: str, sam
         assert naming is not None and seen.named is not None and seen.cells is not None
         told = naming_loss(seen.named, naming, model.backbone.row_norm)
         assert told < 0.5 * naming_loss(torch.zeros_like(seen.named) + 1e-3, naming, model.backbone.row_norm)
-        assert torch.equal(seen.cells, model.backbone.look(given.pixels).cells)  # the language model reads the host's own
+        assert torch.equal(
+            seen.cells, model.backbone.look(given.pixels).cells
+        )  # the language model reads the host's own
 
 
 def test_every_level_of_the_pyramid_is_seen(pyramid: str, stir: Make) -> None:
