@@ -82,10 +82,11 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; wanted the name of a vision model, or nothing")
         if isinstance(self.ask, dict):  # as it is stored
             object.__setattr__(self, "ask", AskSettings(**self.ask))
-        for name in GROWN:
-            value = getattr(self, name)
-            if not isinstance(value, type(getattr(Settings, name))) or (value and not self.decodes):
-                raise ValueError(f"{name} is {value!r}; wanted false, or true where <vis> is decoded")
+        for name in GROWN.keys() - {"pyramid"}:
+            if not isinstance(getattr(self, name), bool) or (getattr(self, name) and not self.decodes):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted false, or true where <vis> is decoded")
+        if self.pyramid and not self.decodes:
+            raise ValueError(f"pyramid is {self.pyramid!r}; wanted none where no <vis> is decoded")
         if self.passes_over and not self.enumerates:
             raise ValueError("passes_over is true and enumerates false; wanted rows in which to pass over something")
         if self.learns_match and not self.read_window:
