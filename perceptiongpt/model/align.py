@@ -91,7 +91,8 @@ def naming_loss(
         norm = of["pictures"] * 0.1 * (tokens.norm(dim=-1) / row_norm).clamp(min=1e-4).log().square().mean()
         if naming is None:
             return norm
-        logits = (F.normalize(tokens, dim=-1) @ naming.table.T / TEMPERATURE).flatten(0, 1)  # [P * I, M]
+        unit = F.normalize(tokens, dim=-1, eps=0.01 * row_norm)  # tokens that are born zero have a gradient, too
+        logits = (unit @ naming.table.T / TEMPERATURE).flatten(0, 1)  # [P * I, M]
         count = tokens.shape[1]
         wanted = torch.zeros_like(logits)  # how much of each object lies in each cell
         cell = (naming.picture[:, None] * count + torch.arange(count, device=tokens.device)).flatten()
