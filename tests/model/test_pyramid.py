@@ -85,6 +85,30 @@ def test_a_pyramid_is_taught_names_apart_from_the_hosts_tokens(pyramid: str, sam
         )  # the language model reads the host's own
 
 
+def test_names_weigh_as_much_as_the_hosts_tokens_whatever_their_length(
+    pyramid: str, sample: Make, batch: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = equip(*HOSTS["llava"](), **SMALL, pyramid=pyramid).eval()
+    given = batch(model, [sample(["mask"])])
+    shown: list[torch.Tensor] = []
+    prepare = model.decoder.prepare
+
+    def watched(fused: torch.Tensor, cells: torch.Tensor, **more: Any) -> Any:
+        shown.append(cells)
+        return prepare(fused, cells, **more)
+
+    monkeypatch.setattr(model.decoder, "prepare", watched)
+    width, hw = model.backbone.width, model.backbone.cells_hw
+    name = torch.nn.functional.normalize(torch.randn(1, width, *hw), dim=1) * model.backbone.row_norm
+    monkeypatch.setattr(model.namer, "forward", lambda levels, at: name)
+    with torch.no_grad():
+        tokens = model.see(given.pixels).cells
+    assert tokens is not None
+    added = shown[0] - tokens
+    assert torch.allclose(added.norm(dim=1), tokens.norm(dim=1), rtol=1e-4)
+    assert torch.allclose(torch.cosine_similarity(added, name), torch.ones(1, *hw), atol=1e-4)
+
+
 def test_every_level_of_the_pyramid_is_seen(pyramid: str, stir: Make) -> None:
     model = stir(equip(*HOSTS["llava"](), **SMALL, pyramid=pyramid)).eval()
     side = model.backbone.canvas((64, 64)).view_wh
