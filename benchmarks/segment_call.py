@@ -81,12 +81,13 @@ def closer_calls(eye: Any, count: int, warm_ups: int) -> dict[str, float | None]
 
 
 def trained_shares(model: Any) -> dict[str, float]:
-    """Per cent of host and plug-in that training changes, with and without the host's own modules (a projector)."""
+    """Per cent of host and plug-in, frozen networks of its own among it, that training changes; with and without the
+    host's modules (a projector)."""
     from perceptiongpt.model.adapt import choose_trainable
 
     choose_trainable(model, "all")
     every = [(name, p.numel(), p.requires_grad) for name, p in model.named_parameters()]
-    total = sum(n for _, n, _ in every)
+    total = sum(n for _, n, _ in every) + model.backbone.own_parameters
     trained = sum(n for _, n, trains in every if trains)
     hosts = sum(n for name, n, trains in every if trains and name.startswith("host.") and ".lora_" not in name)
     return {

@@ -159,7 +159,7 @@ def is_vision(name: str) -> bool:
 def trainable_report(model: Any) -> str:
     """What trains, how many parameters, which share of the whole: a table to print at every start."""
     groups: dict[str, int] = {}
-    total = trained = projector = 0
+    total, trained, projector = model.backbone.own_parameters, 0, 0
     for name, parameter in model.named_parameters():
         total += parameter.numel()
         if not parameter.requires_grad:

@@ -110,6 +110,12 @@ class Backbone:
     def dtype(self) -> torch.dtype:
         return self.host.get_input_embeddings().weight.dtype
 
+    @property
+    def own_parameters(self) -> int:
+        """How many numbers the frozen networks hold that look beside the host: a tower, a pyramid."""
+        networks = (eye.model for eye in (self.tower, self.pyramid) if eye is not None)
+        return sum(p.numel() for network in networks for p in network.parameters())
+
     # -- pictures ------------------------------------------------------------------------------------------------
 
     def canvas(self, size_wh: tuple[int, int]) -> Canvas:

@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import ViTConfig, ViTModel
 
 from perceptiongpt.core.objective import parts
-from perceptiongpt.model.adapt import choose_trainable
+from perceptiongpt.model.adapt import choose_trainable, trainable_report
 from perceptiongpt.model.align import Gallery, Naming, naming_loss
 from perceptiongpt.model.assemble import PYRAMID_MEAN, PYRAMID_STD, beside
 from perceptiongpt.model.perception import equip
@@ -51,7 +51,10 @@ def test_a_fresh_pyramid_changes_nothing_and_then_learns(
     sum(parts(seeing(given), given).values(), start=torch.zeros(())).backward()
     own = {n: p for n, p in seeing.named_parameters() if n.startswith(("decoder.mask.pyramid.", "namer."))}
     assert own and all(p.grad is not None and p.grad.abs().max() > 0 for p in own.values())
-    assert not any(p.requires_grad for p in seeing.backbone.pyramid.model.parameters())
+    beside = list(seeing.backbone.pyramid.model.parameters())
+    assert not any(p.requires_grad for p in beside)
+    whole = sum(p.numel() for p in [*seeing.parameters(), *beside])  # frozen, but a part of what answers
+    assert f"% of {whole:,}" in trainable_report(seeing)
 
 
 def test_a_pyramid_is_taught_names_apart_from_the_hosts_tokens(pyramid: str, sample: Make, batch: Make) -> None:
