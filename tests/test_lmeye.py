@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from a_pyramid import network
 from PIL import Image
 
 from perceptiongpt.config import Rates, Run, Stage
@@ -22,6 +23,7 @@ from perceptiongpt.model.adapt import choose_trainable, detach
 from perceptiongpt.model.interactive import AskSettings
 from perceptiongpt.model.parts import detach_asker, detach_pointing
 from perceptiongpt.model.perception import PerceptionModel, equip
+from perceptiongpt.model.settings import GROWN
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import Eye
 from perceptiongpt.presets import preset
@@ -118,6 +120,18 @@ def test_a_model_that_asks_and_points_is_stored_whole_and_in_its_parts(family: s
     assert told(both) == told(asks)
     detach_asker(joined)
     assert told(joined) == told(store.load(tmp_path / "points", *FAMILIES[family]()))
+
+
+def test_what_regions_were_given_later_goes_with_them(tmp_path: Path) -> None:
+    network().save_pretrained(tmp_path / "network")
+    more: dict[str, Any] = {name: True for name in GROWN} | {"pyramid": str(tmp_path / "network"), "read_window": 4}
+    both = equip(*FAMILIES["aya_vision"](), **more, lora_targets="all", decoder_width=32, ask=ASK).eval()
+    store.save(both, tmp_path / "asks", "x", only="ask")
+    asks = store.load(tmp_path / "asks", *FAMILIES["aya_vision"]())
+    detach_pointing(both)
+    assert both.settings == asks.settings and not any(getattr(both.settings, name) for name in GROWN)
+    assert both.backbone.pyramid is None  # nothing looks at it any more
+    assert {n for n, _ in both.added().items()} == {n for n, _ in asks.added().items()}
 
 
 def test_detached_a_model_that_asked_leaves_the_host_as_it_was(family: str) -> None:

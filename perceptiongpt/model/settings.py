@@ -5,7 +5,7 @@ Knows which parts there are and their sizes. Knows no host and makes nothing (pe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perceptiongpt.core.batch import ANSWER_FORMATS
 from perceptiongpt.model.interactive import AskSettings
@@ -93,6 +93,11 @@ class Settings:
             raise ValueError("learns_match is true and read_window 0; wanted a window of words to match with")
         if not isinstance(self.points, bool) or not (self.points or self.ask):
             raise ValueError(f"points is {self.points!r} and ask {self.ask!r}; wanted a plug-in that does one of them")
+
+    @property
+    def asking(self) -> Settings:
+        """The same of a plug-in that only asks: no adapter, and nothing that regions were given."""
+        return replace(self, points=False, lora_targets="none", **{n: getattr(Settings, n) for n in GROWN})
 
     @property
     def weightless(self) -> tuple[str, ...]:

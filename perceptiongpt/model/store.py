@@ -183,7 +183,7 @@ def _settings_of(model: PerceptionModel, only: str | None) -> Settings:
         return replace(settings, ask=None)
     # A static mapping of its own needs no projector.
     modules = () if settings.ask.static_tokens else settings.trained_host_modules
-    return replace(settings, points=False, lora_targets="none", trained_host_modules=modules)
+    return replace(settings.asking, trained_host_modules=modules)
 
 
 def _own(

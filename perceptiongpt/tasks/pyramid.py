@@ -66,6 +66,7 @@ class PyramidNamer(nn.Module):
 
 def normal(levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Each level [B, c, h, w] at mean 0 and deviation 1 over channels and place, a picture at a time."""
+    # Contiguous: of channels last, torch 2.13 crashes in the backward pass of a norm whose input needs no gradient.
     return tuple(F.group_norm(level.float().contiguous(), 1) for level in levels)
 
 
