@@ -12,15 +12,7 @@ from pathlib import Path
 from perceptiongpt.model.folders import replace_folder
 from perceptiongpt.model.store import CARD, CONFIG, model_folder, read_config
 
-FILES = [
-    CONFIG,
-    CARD,
-    "*.safetensors",
-    "*.safetensors.gz",
-    "adapter/*.json",
-    "adapter/*.safetensors",
-    "adapter/*.safetensors.gz",
-]
+FILES = [CONFIG, CARD, "*.safetensors", "*.safetensors.gz", "adapter/*.json", "adapter/*.safetensors"]
 FILES += ["processor/*.json", "processor/*.jinja", "processor/*.txt", "processor/*.model"]
 LIMIT = 64 << 30  # bytes
 

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perceptiongpt.data import coco, dialects, flickr, genome, hub, lvis, refcoco, shards, yolo
 from perceptiongpt.data.dialogues import Dialogues, is_val
 from perceptiongpt.data.mix import Source
 from perceptiongpt.data.record import Fault, Record, Say, strict
 from perceptiongpt.data.stream import EmptyStreamError, Stream
+
+if TYPE_CHECKING:
+    from perceptiongpt.data.objects import ObjectLibrary
 
 SHAPES = 4096  # pictures of 64 px: a few megabytes, and some seconds to draw
 SCENES = 200_000  # made one by one when asked for
@@ -108,7 +111,7 @@ def open_source(name: str, seed: int, say: Say = print, bad: Say | None = None, 
     return _filled(Dialogues(records, seed, part), name)  # type: ignore[arg-type]
 
 
-def _objects(library: str, split: str) -> Any:
+def _objects(library: str, split: str) -> ObjectLibrary:
     """The objects of a library, the package's own where none is named; refuses a split that does not exist."""
     from perceptiongpt.data.objects import ObjectLibrary
 

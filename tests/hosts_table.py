@@ -29,11 +29,12 @@ The verbs that look take the same as `--dtype --device --bits --device-map --att
 again by its name, where a host's image tokens form no grid. Its colours are ImageNet's.
 
 `equip(..., pyramid="google/efficientnet-b0")` shows the decoders a feature pyramid beside the host's map: the last maps
-of a convolutional network of `transformers` at 1/32, 1/16, 1/8 and 1/4 of the picture, which it sees at 16 times the
-map's cells. It is frozen and found again by its name: a folder, a hub id, or `host:FOLDER` for one inside the host's
-own, as the default host's `host:pyramid`. Deep levels are added to the map's cells, shallow ones where masks become
-finer; the deep ones also learn to name what they show (the aim `name`, or the part `name` of the loss), as image tokens
-that are added to the host's where decoders look. All is silent at birth, so a trained plug-in may be given it later.
+of a convolutional network of `transformers` (tried: EfficientNet, ResNet, ConvNeXt) at 1/32, 1/16, 1/8 and 1/4 of the
+picture, which it sees at 16 times the map's cells. It is frozen and found again by its name: a folder, a hub id, or
+`host:FOLDER` for one inside the host's own, as the default host's `host:pyramid`. Deep levels are added to the map's
+cells, shallow ones where masks become finer; the deep ones also learn to name what they show (the aim `name`, or the
+part `name` of the loss), as image tokens that are added to the host's where decoders look. All is silent at birth, so a
+trained plug-in may be given it later.
 Its colours are those of its `preprocessor_config.json`, else ImageNet's.
 
 A talk goes on: `Talk(eye).say("where is the dog?", "a.jpg")`, then `.say("and in this?", "b.jpg")`. What was said is

@@ -61,7 +61,7 @@ def test_calls_that_look_closer_are_measured_among_others(segment_call: dict[str
     asked: list[str] = []
     eye = SimpleNamespace(segment=segment, model=SimpleNamespace(settings=SimpleNamespace(looks_closer=True)))
     told = segment_call["closer_calls"](eye, 3, 2)
-    assert told["closer"] == 0.25 and 0 < told["seconds_closer"] < 0.25  # the stub is quick
+    assert told["closer"] == 0.25 and told["seconds_closer"] > 0
     assert len(asked) >= 7 and all(asked)
     eye.model.settings.looks_closer = False
     assert segment_call["closer_calls"](eye, 3, 2) == {"seconds_closer": None, "closer": None}

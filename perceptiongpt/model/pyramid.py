@@ -27,7 +27,8 @@ BESIDE = "host:"  # before the name of a folder inside the host's own
 class Pyramid:
     """The levels of a frozen convolutional network: a folder, a hub id, or `host:FOLDER`. Raises HostError for none.
 
-    It sees pictures at 16 times `cells`, so that the cells of its second level are those of the map beside it.
+    It sees pictures at 16 times `cells`, so that the cells of its second level are those of the map beside it; of an
+    odd number of cells one more, which every level divides.
     """
 
     def __init__(self, name: str, host: str, cells: int, device: torch.device, dtype: torch.dtype) -> None:
@@ -44,7 +45,7 @@ class Pyramid:
             ) from error
         self.model = self.model.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()
         self.colours = _colours(where, inside)
-        self.side = STRIDES[1] * cells
+        self.side = STRIDES[1] * (cells + cells % 2)
         try:
             probe = self.look(torch.zeros(1, 3, self.side, self.side, device=device))
         except (TypeError, AttributeError, RuntimeError, ValueError) as error:

@@ -82,7 +82,7 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; wanted the name of a vision model, or nothing")
         if isinstance(self.ask, dict):  # as it is stored
             object.__setattr__(self, "ask", AskSettings(**self.ask))
-        for name in GROWN.keys() - {"pyramid"}:
+        for name in (n for n in GROWN if n != "pyramid"):
             if not isinstance(getattr(self, name), bool) or (getattr(self, name) and not self.decodes):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; wanted false, or true where <vis> is decoded")
         if self.pyramid and not self.decodes:

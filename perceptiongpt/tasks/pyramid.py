@@ -64,6 +64,14 @@ class PyramidNamer(nn.Module):
         return self.up(self.down(torch.cat(pooled, dim=1))).float()
 
 
+def joined(cells: Tensor, named: Tensor, row_norm: float) -> Tensor:
+    """The host's cells [B, D, hc, wc] and a namer's, which learn to be `row_norm` long, added at equal length: float32.
+
+    Where the namer says nothing the host's stay as they are.
+    """
+    return cells.float() + named * (cells.float().norm(dim=1, keepdim=True) / row_norm)
+
+
 def normal(levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Each level [B, c, h, w] at mean 0 and deviation 1 over channels and place, a picture at a time."""
     # Contiguous: of channels last, torch 2.13 crashes in the backward pass of a norm whose input needs no gradient.

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import package_weights
 from package_weights import package
 
 from perceptiongpt.core.gzipped import unpack
+from perceptiongpt.hub import FILES
 from perceptiongpt.model.adapt import ADAPTER_FILE
 from perceptiongpt.model.store import ADAPTER, CONFIG, OWN, PROCESSOR
 from perceptiongpt.model.tensors import PACKED, read
@@ -41,6 +43,8 @@ def test_what_is_packaged_is_narrow_and_complete_and_answers(
             rows = t.T if t.dim() == 2 and t.shape[0] > t.shape[1] else t
             steps = share * rows.flatten(1).square().mean(1).sqrt().max() if t.dim() > 1 else 0.0
             assert (kept[name] - t).abs().max() <= max(0.005 * t.abs().max(), 0.5001 * steps)
+    sent = [p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()]
+    assert all(any(fnmatch(name, pattern) for pattern in FILES) for name in sent)  # a hub gets all of it
     assert load(target, device="cpu").segment(photo, "the letter a").text is not None
 
 
