@@ -13,6 +13,7 @@ import torch
 
 from perceptiongpt.answers import Said
 from perceptiongpt.card import data_hash
+from perceptiongpt.data.objects import ObjectLibrary
 from perceptiongpt.judging import Judged
 from perceptiongpt.questions import questions_of
 
@@ -70,10 +71,14 @@ def test_rows_stand_beside_their_targets_by_hand(bench: dict[str, Any]) -> None:
     assert rows["scenes: calibration.aurc"]["met"] is None
 
 
-def test_kinds_that_coco_names_are_not_called_novel(bench: dict[str, Any]) -> None:
+def test_kinds_that_others_taught_are_not_called_novel(bench: dict[str, Any]) -> None:
     by = {"zebra": {"acc50": 1.0, "n": 6}, "crab": {"acc50": 0.5, "n": 2}, "anchor": {"acc50": 0.0, "n": 2}}
-    assert bench["unnamed"](by) == {"acc50": 0.25, "n": 4}
-    assert bench["unnamed"]({}) == {"acc50": None, "n": 0}
+    coco, imagenet = bench["NAMED_BY_COCO"], bench["NAMED_BY_IMAGENET"]
+    assert bench["without"](coco, by) == {"acc50": 0.25, "n": 4}
+    assert bench["without"](coco + imagenet, by) == {"acc50": 0.0, "n": 2}
+    assert bench["without"](coco, {}) == {"acc50": None, "n": 0}
+    novel = {thing.kind for thing in ObjectLibrary.open().objects("novel")}
+    assert novel >= {*coco, *imagenet}  # a misspelt one would be asked about all the same
 
 
 def test_a_page_keeps_what_stands_around_the_marks(bench: dict[str, Any], tmp_path: Path) -> None:
