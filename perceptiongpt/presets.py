@@ -1,4 +1,7 @@
-"""Runs by name: functions that say what they scored. Knows the values of a run (config.py) and nothing else."""
+"""Runs by name: functions that say what they scored. Knows the values of a run (config.py) and nothing else.
+
+Over 300 lines, since each run that the packaged weights went through stays as it was.
+"""
 
 from __future__ import annotations
 
@@ -245,7 +248,7 @@ def seventh_light() -> Run:
 def eighth_light() -> Run:
     """`seventh_light` given a feature pyramid, which learns to name what it shows; then decoders with it, and the echo.
 
-    Scored on 2,500 expressions of scenes:test, answers generated: Acc@0.5 0.00, Acc@0.75 0.00, mask mIoU 0.00;
+    Scored on 2,500 expressions of scenes:test, answers generated: Acc@0.5 0.78, Acc@0.75 0.63, mask mIoU 0.67;
     docs/model_card.md tells how the packaged weights went through it.
     """
     seventh = seventh_light()

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from perceptiongpt.model.folding import folded
 from perceptiongpt.model.sight import HostError
 from perceptiongpt.model.tower import MEAN, STD, coloured
 
@@ -35,7 +36,7 @@ class Pyramid:
         from transformers import AutoModel
 
         where, inside = (host, name.removeprefix(BESIDE)) if name.startswith(BESIDE) else (name, "")
-        how: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "dtype": dtype}
+        how: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
         try:
             self.model: Any = AutoModel.from_pretrained(where, subfolder=inside, **how)
         except (OSError, ValueError, KeyError) as error:
@@ -43,10 +44,12 @@ class Pyramid:
                 f"pyramid {name!r} cannot be loaded ({str(error).splitlines()[0]}); give a folder or hub id of a "
                 "convolutional network with safetensors, or fetch the default host again"
             ) from error
-        self.model = self.model.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()
         self.colours = _colours(where, inside)
         self.side = STRIDES[1] * (cells + cells % 2)
         try:
+            noise = torch.rand(1, 3, *[2 * STRIDES[0]] * 2, generator=torch.Generator().manual_seed(0))
+            self.model = folded(self.model.requires_grad_(False).eval(), noise)
+            self.model = self.model.to(device, dtype, memory_format=torch.channels_last)
             probe = self.look(torch.zeros(1, 3, self.side, self.side, device=device))
         except (TypeError, AttributeError, RuntimeError, ValueError) as error:
             raise HostError(
