@@ -207,10 +207,7 @@ class Peak:
 
 
 def memory_of_objects(model: str | None, objects: int, side: int, threads: int) -> dict[str, float]:
-    """How much more memory an answer with `objects` masks takes at its peak than one with a single mask.
-
-    Regions as they are found: a closer look would see eight pieces of the picture at a time and let them go.
-    """
+    """How much more memory an answer with `objects` masks takes at its peak than one with a single mask."""
     import torch
     from PIL import Image
 
@@ -218,7 +215,6 @@ def memory_of_objects(model: str | None, objects: int, side: int, threads: int) 
 
     torch.set_num_threads(threads)
     eye = load(model, min_score=0)
-    eye.as_found = True
     picture = Image.open(PICTURE).convert("RGB").resize((side, side))
     device = eye.model.backbone.device
     peaks = {}

@@ -73,6 +73,7 @@ def test_a_second_look_calls_no_language_model_and_points_need_none(
 def test_many_regions_are_looked_at_a_few_at_a_time_and_as_one_by_one(
     closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(second, "AT_ONCE", 4)
     answer = closely.segment(photo, "the red circle")
     assert len(answer) > 1
     monkeypatch.setattr(second, "AT_ONCE", 1)

@@ -19,7 +19,7 @@ CLOSE = 1e-4  # of a state's length: what the order of a float32's sums may chan
 
 @torch.no_grad()
 def folded(model: Any, pixels: Tensor) -> Any:
-    """A copy of a float32 network in `eval` whose hidden states of `pixels` are the same; itself where they were not.
+    """A copy of a float32 network in `eval` whose states of `pixels` [P, 3, h, w] are the same; itself if they weren't.
 
     That a norm follows the convolution listed before it is so in the networks of `transformers`; elsewhere it is tried.
     """

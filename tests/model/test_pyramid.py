@@ -169,10 +169,18 @@ def test_a_map_of_any_side_has_a_pyramid_of_other_networks_too(kind: str, cells:
         made: Any = ResNetModel(ResNetConfig(embedding_size=8, layer_type="basic", **four))
     else:
         made = ConvNextModel(ConvNextConfig(**four)) if kind == "convnext" else network()
-    made.save_pretrained(tmp_path)
+    made.eval().save_pretrained(tmp_path)
+    drawn = torch.get_rng_state()
     found = Pyramid(str(tmp_path), "", cells, torch.device("cpu"), torch.float32)
+    assert torch.equal(torch.get_rng_state(), drawn)  # nobody's random numbers are others than without a pyramid
     even = cells + cells % 2
-    levels = found.look(found.pixels([Image.new("RGB", (30, 20), "red")]))
+    pixels = found.pixels([Image.new("RGB", (30, 20), "red")])
+    levels = found.look(pixels)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in found.model.modules())
+    with torch.no_grad():
+        last = {s.shape[-1]: s for s in made(pixels, output_hidden_states=True).hidden_states}
+    for level in levels:
+        torch.testing.assert_close(level, last[level.shape[-1]], rtol=1e-3, atol=1e-4)
     assert [tuple(level.shape[2:]) for level in levels] == [(n, n) for n in (even // 2, even, 2 * even, 4 * even)]
 
 
