@@ -4,9 +4,9 @@ python tools/package_weights.py runs/first_light/model perceptiongpt/weights
 python tools/package_weights.py runs/seventh_light/model runs/further/model perceptiongpt/weights
 
 Of several moments of one training the plug-in's own tensors are averaged; host modules and adapter, which must not have
-learned in between, are the first's. History keeps every set of weights, so the plug-in's own are written in steps of
-`--coarse` of their root mean squares, the adapter in half as large ones, and both are packed. peft reads the adapter no
-more; `load` does, and `store.save` writes it as peft would.
+learned in between, are the first's. History keeps every set of weights, so the plug-in's own and host modules are
+written in steps of `--coarse` of their root mean squares, the adapter in a sixth of that, and all are packed. peft
+reads the adapter no more; `load` does, and `store.save` writes it as peft would.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from perceptiongpt.model.adapt import ADAPTER_FILE
 LIMIT_MEGABYTES = 40
 
 
-def package(sources: Sequence[Path], target: Path, host_name: str = "default", coarse: float = 0.2) -> int:
+def package(sources: Sequence[Path], target: Path, host_name: str = "default", coarse: float = 0.6) -> int:
     """Write the mean of `sources` to `target` in a byte a number, or in steps of `coarse`; returns its size in bytes.
 
     Raises ValueError for a source that differs in more than the numbers of its own, a `coarse` that is no share, and
@@ -47,10 +47,12 @@ def package(sources: Sequence[Path], target: Path, host_name: str = "default", c
         for name, parameter in own.items():
             parameter.copy_(torch.stack([parameter, *(other[name] for other in others)]).mean(0))
     store.save(model, target, host_name, torch.int8, coarse=coarse)
-    tensors.pack(target / store.OWN)
+    for name in (store.OWN, store.HOST):
+        if (target / name).exists():
+            tensors.pack(target / name)
     adapter = target / store.ADAPTER / ADAPTER_FILE
     if adapter.exists():
-        tensors.write(tensors.read(adapter), adapter, torch.int8, coarse / 2)
+        tensors.write(tensors.read(adapter), adapter, torch.int8, coarse / 6)
         tensors.pack(adapter)
     shutil.rmtree(target / store.PROCESSOR)  # nothing reads it, and its tokenizer would be a tenth of the download
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
@@ -71,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", type=Path, nargs="+")
     parser.add_argument("target", type=Path)
-    parser.add_argument("--coarse", type=float, default=0.2, help="0: as fine as a byte goes (default: 0.2)")
+    parser.add_argument("--coarse", type=float, default=0.6, help="0: as fine as a byte goes (default: 0.6)")
     told = parser.parse_args(argv)
     try:
         size = package(told.sources, told.target, coarse=told.coarse)

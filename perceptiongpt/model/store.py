@@ -88,7 +88,7 @@ def save(
             tensors.write(parameters, work / name, dtype, coarse)
         trained = _host_parameters(model, settings)
         if trained:
-            tensors.write(trained, work / HOST, dtype)
+            tensors.write(trained, work / HOST, dtype, coarse)
         if settings.points and model.lora is not None:
             save_adapter(model, work / ADAPTER, torch.bfloat16 if dtype == torch.int8 else dtype)
         model.backbone.processor.save_pretrained(work / PROCESSOR)
@@ -250,7 +250,7 @@ def _stored_parts(
         raise StoreError(f"{folder / CONFIG} does not fit this host: {error}") from error
     if trained:
         wanted.append((trained, folder / HOST))
-    elif (folder / HOST).exists():
+    elif tensors.exists(folder / HOST):
         raise StoreError(f"{folder / HOST} is there, but the settings name no trained host modules; remove it")
     if model.lora is not None:
         wanted.append((adapter_parameters(model), folder / ADAPTER / ADAPTER_FILE))

@@ -188,6 +188,10 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "other settings": (lambda f: config(f, settings={**SETTINGS, "vis_tokens": 2}), "filler"),
     "host modules nobody named": (lambda f: config(f, settings={**SETTINGS, "trained_host_modules": []}), "remove it"),
+    "packed host modules nobody named": (
+        lambda f: (written.pack(f / HOST), config(f, settings={**SETTINGS, "trained_host_modules": []})),
+        "remove it",
+    ),
     "no own tensors": (lambda f: (f / OWN).unlink(), "missing"),
     "no host tensors": (lambda f: (f / HOST).unlink(), "missing"),
     "no adapter": (lambda f: (f / ADAPTER).unlink(), "missing"),
