@@ -125,9 +125,10 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     """All figures of a model folder, with targets."""
     import torch
 
-    from perceptiongpt import load
+    from perceptiongpt import heap, load
 
     torch.set_num_threads(given.threads)
+    heap.keep_pages()  # as the commands do
     eye = load(given.model, device="cpu")
     count, warm_ups = (2, 1) if given.quick else (CALLS, WARM_UPS)
     figures: dict[str, float | None] = {**calls(eye, count, warm_ups), **closer_calls(eye, count, warm_ups)}

@@ -237,12 +237,13 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Every figure of a model folder, with targets."""
     import torch
 
-    from perceptiongpt import load
+    from perceptiongpt import heap, load
     from perceptiongpt.hosts import open_host
     from perceptiongpt.model import store
     from perceptiongpt.predict import PACKAGED
 
     torch.set_num_threads(given.threads)
+    heap.keep_pages()  # as the commands do
     rounds, tokens, count = (1, 6, 4) if given.quick else (given.rounds, given.tokens, QUESTIONS)
     eye = load(given.model)
     name = store.read_config(store.model_folder(given.model) if given.model else PACKAGED)["host"]

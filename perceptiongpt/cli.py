@@ -35,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     told = parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
-        from perceptiongpt import commands
+        from perceptiongpt import commands, heap
 
+        heap.keep_pages()
         code = getattr(commands, told.run)(told)
         sys.stdout.flush()
     except KeyboardInterrupt:

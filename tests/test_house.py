@@ -98,7 +98,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "commands": {*ROOMS, "__init__", "asking", "config", "draw", "ends", "fetch", "hosts", "measuring", "predict"}
     | {"sheet", "sources", "training"},
-    "cli": {"__init__", "commands"},
+    "heap": set(),
+    "cli": {"__init__", "commands", "heap"},
     "__init__": {*ROOMS, "hosts", "predict"},
     "__main__": {"cli"},
 }

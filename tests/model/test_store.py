@@ -158,6 +158,12 @@ def repacked(folder: Path, change: Callable[[bytes], bytes]) -> None:
     packed.write_bytes(change(packed.read_bytes()))
 
 
+def unnamed(folder: Path) -> None:
+    """The folder's host modules packed, and none in its settings."""
+    written.pack(folder / HOST)
+    config(folder, settings={**SETTINGS, "trained_host_modules": []})
+
+
 OWN, HOST, ADAPTER = "perception.safetensors", "host_modules.safetensors", "adapter/adapter_model.safetensors"
 SETTINGS = {
     "decoder_width": 32,
@@ -189,7 +195,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "other settings": (lambda f: config(f, settings={**SETTINGS, "vis_tokens": 2}), "filler"),
     "host modules nobody named": (lambda f: config(f, settings={**SETTINGS, "trained_host_modules": []}), "remove it"),
     "packed host modules nobody named": (
-        lambda f: (written.pack(f / HOST), config(f, settings={**SETTINGS, "trained_host_modules": []})),
+        unnamed,
         "remove it",
     ),
     "no own tensors": (lambda f: (f / OWN).unlink(), "missing"),
