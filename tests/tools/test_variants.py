@@ -104,6 +104,16 @@ def test_what_is_in_training_gets_variants_and_nothing_else(furniture: Path, lib
     assert pictures(tmp_path / "again") == pictures(tmp_path / "out")
 
 
+def test_what_is_bent_stays_in_its_frame_and_keeps_its_order_of_heights() -> None:
+    points = np.random.default_rng(0).uniform(-3, 5, (40, 3, 3))
+    for seed in range(20):
+        bent = variants._bent(points, np.random.default_rng(seed))
+        assert np.allclose([bent[..., 1].min(), bent[..., 1].max()], [points[..., 1].min(), points[..., 1].max()])
+        assert (np.argsort(bent[..., 1], axis=None) == np.argsort(points[..., 1], axis=None)).all()
+        reach = np.abs(bent - (points.min((0, 1)) + points.max((0, 1))) / 2).max((0, 1))
+        assert (reach <= 1.16 * np.ptp(points, (0, 1)) / 2).all() and not np.allclose(bent, points)
+
+
 def test_a_model_that_is_also_held_out_has_no_variant() -> None:
     assert trained({"objects": [row("a", "train", 100.0), row("b", "test", 100.0)]}) == set()
     assert trained({"objects": [row("a", "train", 100.0), row("b", "train", 100.0)]})

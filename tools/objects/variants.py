@@ -3,8 +3,8 @@
     python tools/objects/variants.py sweethome3d-furniture_1.8-1_all.deb LIBRARY OUT
 
 LIBRARY is a folder with a library (the packaged one, or one that stamps.py made), OUT the new folder. The 3-D models of
-training are drawn again, each material in a colour of its own, each side longer or shorter: many chairs more, of which
-only the shape is a chair's. Knows which models may change their colours; what held-out objects look like is untouched.
+training are drawn again, each material in a colour of its own, each side longer or shorter and bent: many chairs more,
+of which only the parts are a chair's. Knows which models may change their colours; what is held out is untouched.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from render import View, render
 
 from perceptiongpt.data.objects import read_index, write_index
 
-VARIANTS, SIDES = 3, 4
+VARIANTS, SIDES = 6, 4
 TILT = 4  # degrees by which the camera may be off; the ground plane stays the same
 LIVING = {"people", "human", "characters", "plant", "flowers", "tree", "animal", "food", "drink"}
 SEED = 7
@@ -39,7 +39,7 @@ Paint = Callable[[np.ndarray], np.ndarray]  # of colours [n, 3]
 
 
 def variant(mesh: Mesh, piece: Piece, rng: np.random.Generator) -> tuple[Mesh, tuple[float, float, float]]:
-    """The mesh painted anew, with its width, height and depth in cm, each up to a third longer or shorter.
+    """The mesh painted anew and bent, with its width, height and depth in cm, each up to a third longer or shorter.
 
     What lives, and what is called by a colour, keeps its hues; of the rest, materials are painted over or turned.
     """
@@ -54,7 +54,20 @@ def variant(mesh: Mesh, piece: Piece, rng: np.random.Generator) -> tuple[Mesh, t
             paint = partial(_over, colour=colorsys.hsv_to_rgb(hue, strength, light))
         painted.append(_painted(material, paint))
     width, height, depth = (float(side * np.exp(rng.uniform(-0.28, 0.28))) for side in piece.size_whd)
-    return replace(mesh, materials=painted).fitted(width, height, depth), (width, height, depth)
+    made = replace(mesh, materials=painted, points=_bent(mesh.points, rng))
+    return made.fitted(width, height, depth), (width, height, depth)
+
+
+def _bent(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Corners [..., 3] (y up) with what is below and above taking more or less of the height, narrower up or down."""
+    low, high = points.min((0, 1)), points.max((0, 1))
+    share = (points[..., 1] - low[1]) / max(high[1] - low[1], 1e-9)
+    bent = points.copy()
+    bent[..., 1] = low[1] + share ** np.exp(rng.uniform(-0.35, 0.35)) * (high[1] - low[1])
+    middle, widths = (low + high) / 2, 1 + rng.uniform(-0.15, 0.15) * (2 * share - 1)
+    for side in (0, 2):
+        bent[..., side] = middle[side] + (points[..., side] - middle[side]) * widths
+    return bent
 
 
 def _painted(material: Material, paint: Paint) -> Material:
