@@ -115,8 +115,8 @@ class Batches(torch.utils.data.Dataset):
         )
         ids = tuple(s.called for s in found)
         batch = together(made, self.renderer, self.eye, own)
-        batch = _light(batch) if torch.utils.data.get_worker_info() else batch
-        return Fed(batch, named, names, ids, tuple(bad), coloured)
+        fed = Fed(batch, named, names, ids, tuple(bad), coloured)
+        return _light(fed) if torch.utils.data.get_worker_info() else fed
 
     def _pool(self, p: int, bad: list[str]) -> list[Sample]:
         """The samples of POOL batches, longest first, so that a batch holds samples of about one length."""
@@ -203,18 +203,21 @@ def feed(source: Batches, first: int, workers: int) -> Iterator[Fed]:
 def _checked(made: Fed | str) -> Fed:
     if isinstance(made, str):
         raise TrainError(made)
-    return replace(made, batch=_light(made.batch, back=True))
+    return _light(made, back=True)
 
 
-def _light(batch: Batch, back: bool = False) -> Batch:
-    """A batch with its small tensors as arrays, and `back`: between processes a tensor goes as a file, 0.2 ms each."""
-    held: dict[str, Any] = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    changed: dict[str, Any]
-    if back:
-        changed = {k: torch.from_numpy(v) for k, v in held.items() if isinstance(v, np.ndarray)}
-    else:
-        changed = {k: v.numpy() for k, v in held.items() if isinstance(v, Tensor) and v.numel() < SMALL}
-    return replace(batch, **changed)
+def _light(fed: Fed, back: bool = False) -> Fed:
+    """With its small tensors as arrays, and `back`: between processes a tensor goes as a file, 0.2 ms each, which stays
+    open for as long as the tensor is kept."""
+
+    def light(held: Any) -> Any:
+        if back:
+            return torch.from_numpy(held) if isinstance(held, np.ndarray) else held
+        return held.numpy() if isinstance(held, Tensor) and held.numel() < SMALL else held
+
+    named, coloured = ([[(n, light(m)) for n, m in group] for group in of] for of in (fed.named, fed.coloured))
+    batch = replace(fed.batch, **{f.name: light(getattr(fed.batch, f.name)) for f in fields(fed.batch)})
+    return replace(fed, batch=batch, named=named, coloured=coloured)
 
 
 def gallery(model: Any, source: Batches, stage: Stage, run: Run, say: Callable[[str], None]) -> Gallery:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from perceptiongpt.core.boxes import iou_xyxy
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.shapes import shapes
-from perceptiongpt.feed import Batches, TrainError, named_regions
+from perceptiongpt.feed import Batches, TrainError, feed, named_regions
 from perceptiongpt.model.perception import PerceptionModel, equip
 from perceptiongpt.model.store import load
 from perceptiongpt.model.tiny import FAMILIES
@@ -201,6 +202,22 @@ def test_pictures_keep_their_names_when_text_stands_between(renderer: Make) -> N
         assert len(named) == len(batch.pixels.get("pixel_values", ()))
         assert all(name and mask.any() for group in named for name, mask in group)
     assert named_regions(one)[0].label is not None
+
+
+def test_what_a_loading_process_made_may_be_kept_without_an_open_file_each(renderer: Make) -> None:
+    model = fresh()
+    batches = Batches(Mix([(shapes(64, seed=0), 1.0)], 3), renderer(model), model.backbone, 4, 3, 12)
+    batches = replace(batches, colours=True)
+    given = feed(batches, 0, 1)
+    kept = [next(given)]
+    before = len(os.listdir("/dev/fd"))
+    kept += given
+    assert sum(len(group) for fed in kept for group in fed.named) > 50
+    assert len(os.listdir("/dev/fd")) < before + 20
+    for there, here in zip(kept, feed(batches, 0, 0), strict=True):
+        for one, other in ((there.named, here.named), (there.coloured, here.coloured)):
+            for (name, mask), (same, alike) in zip(chain(*one), chain(*other), strict=True):
+                assert name == same and torch.equal(mask, alike)
 
 
 def test_looks_are_learnt_where_they_are_wanted_and_colours_where_they_are_told(renderer: Make, tmp_path: Path) -> None:
