@@ -20,8 +20,10 @@ from package_weights import package
 from perceptiongpt.core.gzipped import unpack
 from perceptiongpt.hub import FILES
 from perceptiongpt.model.adapt import ADAPTER_FILE
-from perceptiongpt.model.store import ADAPTER, CONFIG, OWN, PROCESSOR
+from perceptiongpt.model.perception import equip
+from perceptiongpt.model.store import ADAPTER, CONFIG, HOST, OWN, PROCESSOR, save
 from perceptiongpt.model.tensors import PACKED, read
+from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import load
 
 
@@ -46,6 +48,23 @@ def test_what_is_packaged_is_narrow_and_complete_and_answers(
     sent = [p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()]
     assert all(any(fnmatch(name, pattern) for pattern in FILES) for name in sent)  # a hub gets all of it
     assert load(target, device="cpu").segment(photo, "the letter a").text is not None
+
+
+def test_host_modules_are_packed_in_the_same_steps(tmp_path: Path) -> None:
+    module = "model.multi_modal_projector"
+    model = equip(*FAMILIES["aya_vision"](), decoder_width=32, trained_host_modules=(module,))
+    package([save(model, tmp_path / "model", "tiny:aya_vision")], tmp_path / "weights", "tiny:aya_vision", 0.6)
+    assert not (tmp_path / "weights" / HOST).exists()
+    kept, whole = read(tmp_path / "weights" / HOST), load_file(tmp_path / "model" / HOST)
+    wide = {name for name, t in whole.items() if t.dim() == 2 and t.numel() >= 1024}
+    assert kept.keys() == whole.keys() and wide
+    for name in wide:
+        rows = whole[name].T if whole[name].shape[0] > whole[name].shape[1] else whole[name]
+        step = 0.6 * rows.square().mean(1).sqrt().max()
+        off = (kept[name] - whole[name]).abs().max()
+        assert 0.1 * step < off <= 0.5001 * step + 2**-8 * rows.abs().max()  # the host was opened in bfloat16
+    again = load(tmp_path / "weights", device="cpu").model.host.get_parameter(next(iter(wide)))
+    assert torch.allclose(again.float(), kept[next(iter(wide))], atol=1e-2)
 
 
 def test_of_several_moments_the_mean_is_packaged(model_folder: Path, tmp_path: Path) -> None:

@@ -104,6 +104,12 @@ def test_what_is_in_training_gets_variants_and_nothing_else(furniture: Path, lib
     assert pictures(tmp_path / "again") == pictures(tmp_path / "out")
 
 
+def test_other_archives_are_refused_before_anything_is_written(library: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="whose archives are"):
+        build(library, library, tmp_path / "out", 1)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_bent_stays_in_its_frame_and_keeps_its_order_of_heights() -> None:
     points = np.random.default_rng(0).uniform(-3, 5, (40, 3, 3))
     for seed in range(20):

@@ -17,6 +17,8 @@ import subprocess
 import tempfile
 import zipfile
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,9 +165,14 @@ def write(piece: Piece, key: str, seen: list[View], out: Path) -> dict:
                 "foot_xy": [round(x, 1) for x in view.origin_xy],  # where the middle of its underside falls
             }
         )
-    width, height, depth = piece.size_whd
+    return row_of(piece, f"furniture/{key}", piece.size_whd, rows)
+
+
+def row_of(piece: Piece, identity: str, size_whd: tuple[float, float, float], rows: list[dict]) -> dict:
+    """The line of a piece drawn at a size in cm, with the rows of its views."""
+    width, height, depth = size_whd
     return {
-        "id": f"furniture/{key}",
+        "id": identity,
         "name": piece.name,
         "kind": piece.kind,
         "tags": piece.tags,
@@ -178,13 +185,28 @@ def write(piece: Piece, key: str, seen: list[View], out: Path) -> dict:
     }
 
 
-def build(root: Path, out: Path) -> list[dict]:
-    """Renders every wanted piece of the archives under `root` into `out`; says what it left out."""
+def archives(root: Path) -> list[Path]:
+    """The archives under `root`, in order; ValueError where they aren't those that are known."""
     paths = sorted(root.rglob("*.sh3f"))
     if [path.stem for path in paths] != sorted(ARCHIVES):
         raise ValueError(
             f"{root} holds {[p.name for p in paths]}; unpack {SOURCE}, whose archives are {list(ARCHIVES)}"
         )
+    return paths
+
+
+@contextmanager
+def unpacked(package: Path) -> Iterator[Path]:
+    """The folder of a .deb's files for as long as it is used, or the folder that was given."""
+    with tempfile.TemporaryDirectory() as scratch:
+        if not package.is_dir():
+            subprocess.run(["dpkg-deb", "-x", str(package), scratch], check=True)
+        yield package if package.is_dir() else Path(scratch)
+
+
+def build(root: Path, out: Path) -> list[dict]:
+    """Renders every wanted piece of the archives under `root` into `out`; says what it left out."""
+    paths = archives(root)
     out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(out / "furniture", ignore_errors=True)  # pictures of an earlier run would be nobody's
     rows: list[dict] = []
@@ -209,11 +231,7 @@ def main() -> None:
     parser.add_argument("package", type=Path, help="the .deb, or a folder into which it was unpacked")
     parser.add_argument("out", type=Path, help="staging folder: furniture.jsonl and furniture/<object>/<view>.webp")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        root = options.package
-        if not root.is_dir():
-            subprocess.run(["dpkg-deb", "-x", str(options.package), scratch], check=True)
-            root = Path(scratch)
+    with unpacked(options.package) as root:
         rows = build(root, options.out)
     total = sum((options.out / view["file"]).stat().st_size for row in rows for view in row["views"])
     kinds = Counter(row["kind"] for row in rows)

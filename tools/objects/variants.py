@@ -11,8 +11,6 @@ import argparse
 import colorsys
 import multiprocessing
 import shutil
-import subprocess
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -23,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from colours import COLOURS
 from colours import colour as colour_of
-from furniture import PITCH, QUALITY, SIDE, SOURCE, SUPERSAMPLE, Archive, Piece, pieces
+from furniture import PITCH, QUALITY, SIDE, SOURCE, SUPERSAMPLE, Archive, Piece, archives, pieces, row_of, unpacked
 from mesh import Material, Mesh, load_obj
 from PIL import Image
 from render import View, render
@@ -119,22 +117,9 @@ def drawn(piece: Piece, key: str, out: Path) -> list[dict]:
             pictures.append(picture)
         if views:
             said = [word for word in piece.name.split() if word in COLOURS]
-            rows.append(
-                {
-                    "id": folder,
-                    "name": piece.name,
-                    "kind": piece.kind,
-                    "tags": piece.tags,
-                    "source": SOURCE,
-                    "licence": piece.licence,
-                    "author": piece.author,
-                    "three_d": True,
-                    "size_cm": [round(width, 1), round(depth, 1), round(height, 1)],
-                    "split": "train",
-                    "colour": said[0] if said else colour_of(pictures),
-                    "views": views,
-                }
-            )
+            size = (round(width, 1), round(height, 1), round(depth, 1))
+            colour = said[0] if said else colour_of(pictures)
+            rows.append(row_of(piece, folder, size, views) | {"split": "train", "colour": colour})
     return rows
 
 
@@ -151,14 +136,15 @@ def _told(row: dict) -> tuple:
 def part(told: tuple[Path, set[tuple], Path, int, int]) -> list[dict]:
     """The rows of every `parts`-th model of training that the archives under `root` hold."""
     root, wanted, out, first, parts = told
-    found = [p for path in sorted(root.rglob("*.sh3f")) for p in pieces(Archive(path))]
+    found = [p for path in archives(root) for p in pieces(Archive(path))]
     sides = [(p.size_whd[0], p.size_whd[2], p.size_whd[1]) for p in found]
     fit = [(i, p) for i, (p, s) in enumerate(zip(found, sides, strict=True)) if (p.name, p.author, s) in wanted]
     return [row for i, piece in fit[first::parts] for row in drawn(piece, f"{i:03}", out)]
 
 
 def build(root: Path, library: Path, out: Path, processes: int) -> int:
-    """Write the larger library into `out` and return how many variants it has."""
+    """Write the larger library into `out` and return how many variants it has; ValueError for other archives."""
+    archives(root)
     index = read_index(library)
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
@@ -183,11 +169,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        root = options.package
-        if not root.is_dir():
-            subprocess.run(["dpkg-deb", "-x", str(options.package), scratch], check=True)
-            root = Path(scratch)
+    with unpacked(options.package) as root:
         print(build(root, options.library, options.out, options.processes), "variants beside the library's own objects")
 
 
