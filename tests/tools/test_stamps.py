@@ -86,3 +86,9 @@ def test_a_picture_made_smaller_looks_the_same_and_another_does_not(packaged: Ob
     one, other = (packaged.view(o) for o in packaged.objects("test")[:2])
     smaller = one.resize((one.width * 2 // 3, one.height * 2 // 3), Image.Resampling.LANCZOS)
     assert (look(one) != look(smaller)).sum() < 6 < (look(one) != look(other)).sum()
+
+
+def test_a_folder_without_stamps_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing to add"):
+        build(tmp_path, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())

@@ -9,18 +9,17 @@ STAMPS_FOLDER is `usr/share/tuxpaint/stamps` of Debian's `tuxpaint-stamps-defaul
 """
 
 import re
-import shutil
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from colours import COLOURS, colour
+from larger import larger, said
 from PIL import Image
 from splits import words_of
 from staging import crop, write_object
 
-from perceptiongpt.data.objects import ObjectLibrary, read_index, write_index
+from perceptiongpt.data.objects import ObjectLibrary
 
 PACKAGED = Path(__file__).parents[2] / "perceptiongpt" / "data" / "objects"
 CREDIT = {
@@ -92,21 +91,12 @@ def look(picture: Image.Image) -> np.ndarray:
 
 def build(folder: Path, out: Path) -> int:
     """Write the larger library into `out` and return how many stamps it has."""
-    out.mkdir(parents=True, exist_ok=True)
-    work = out / "work"
-    rows = stamps(folder, ObjectLibrary.open(PACKAGED), work)
-    index = read_index(PACKAGED)
-    write_index(index | {"objects": index["objects"] + rows}, out)
-    shutil.copyfile(PACKAGED / "objects.zip", out / "objects.zip")
-    with zipfile.ZipFile(out / "objects.zip", "a", zipfile.ZIP_STORED) as archive:
-        for row in rows:
-            for view in row["views"]:
-                archive.write(work / view["file"], view["file"])
-    shutil.rmtree(work)
+    with larger(PACKAGED, out) as (work, rows):
+        rows += stamps(folder, ObjectLibrary.open(PACKAGED), work)
     return len(rows)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
-    print(build(Path(sys.argv[1]), Path(sys.argv[2])), "stamps beside the packaged library")
+    sys.exit(said(lambda: build(Path(sys.argv[1]), Path(sys.argv[2])), "stamps"))

@@ -10,8 +10,7 @@ of which only the parts are a chair's. Knows which models may change their colou
 import argparse
 import colorsys
 import multiprocessing
-import shutil
-import zipfile
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -22,11 +21,12 @@ import numpy as np
 from colours import COLOURS
 from colours import colour as colour_of
 from furniture import PITCH, QUALITY, SIDE, SOURCE, SUPERSAMPLE, Archive, Piece, archives, pieces, row_of, unpacked
+from larger import larger, said
 from mesh import Material, Mesh, load_obj
 from PIL import Image
 from render import View, render
 
-from perceptiongpt.data.objects import read_index, write_index
+from perceptiongpt.data.objects import read_index
 
 VARIANTS, SIDES = 6, 4
 TILT = 4  # degrees by which the camera may be off; the ground plane stays the same
@@ -46,7 +46,7 @@ def variant(mesh: Mesh, piece: Piece, rng: np.random.Generator) -> tuple[Mesh, t
     painted = []
     for material in mesh.materials:
         turn = rng.uniform(-0.03, 0.03) if mild else together + rng.uniform(-0.1, 0.1)
-        paint: Paint = partial(_turned, turn=turn, strength=rng.uniform(0.5, 1.4), light=rng.uniform(0.65, 1.35))
+        paint: Paint = partial(turned, turn=turn, strength=rng.uniform(0.5, 1.4), light=rng.uniform(0.65, 1.35))
         if rng.random() < over:
             hue, strength, light = rng.random(), 0.9 * rng.random(), rng.uniform(0.1, 1.0)
             paint = partial(_over, colour=colorsys.hsv_to_rgb(hue, strength, light))
@@ -81,7 +81,7 @@ def _painted(material: Material, paint: Paint) -> Material:
 AXES = np.array([colorsys.rgb_to_yiq(*row) for row in np.eye(3)])  # rows: what red, green, blue are
 
 
-def _turned(rgb: np.ndarray, turn: float, strength: float, light: float) -> np.ndarray:
+def turned(rgb: np.ndarray, turn: float, strength: float, light: float) -> np.ndarray:
     """Colours turned about the grey axis (1 is the whole circle), stronger or paler, lighter or darker."""
     y, i, q = (rgb @ AXES).T
     c, s = np.cos(2 * np.pi * turn) * strength, np.sin(2 * np.pi * turn) * strength
@@ -145,23 +145,16 @@ def part(told: tuple[Path, set[tuple], Path, int, int]) -> list[dict]:
 def build(root: Path, library: Path, out: Path, processes: int) -> int:
     """Write the larger library into `out` and return how many variants it has; ValueError for other archives."""
     archives(root)
-    index = read_index(library)
-    work = out / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    told = [(root, trained(index), work, i, 8 * processes) for i in range(8 * processes)]
-    with multiprocessing.Pool(processes) if processes > 1 else nullcontext() as pool:
-        made = [row for rows in (pool.imap if pool else map)(part, told) for row in rows]
-    rows = sorted(made, key=lambda row: row["id"])
-    write_index(index | {"objects": index["objects"] + rows}, out)
-    shutil.copyfile(library / "objects.zip", out / "objects.zip")
-    with zipfile.ZipFile(out / "objects.zip", "a", zipfile.ZIP_STORED) as archive:
-        for view in (view for row in rows for view in row["views"]):
-            archive.write(work / view["file"], view["file"])
-    shutil.rmtree(work)
+    wanted = trained(read_index(library))
+    with larger(library, out) as (work, rows):
+        told = [(root, wanted, work, i, 8 * processes) for i in range(8 * processes)]
+        with multiprocessing.Pool(processes) if processes > 1 else nullcontext() as pool:
+            made = [row for some in (pool.imap if pool else map)(part, told) for row in some]
+        rows += sorted(made, key=lambda row: row["id"])
     return len(rows)
 
 
-def main() -> None:
+def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path, help="the .deb, or a folder into which it was unpacked")
@@ -169,9 +162,13 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    with unpacked(options.package) as root:
-        print(build(root, options.library, options.out, options.processes), "variants beside the library's own objects")
+
+    def drawn_anew() -> int:
+        with unpacked(options.package) as root:
+            return build(root, options.library, options.out, options.processes)
+
+    return said(drawn_anew, "variants")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
