@@ -3,7 +3,8 @@
     python tools/objects/flats.py LIBRARY OUT
 
 LIBRARY is a folder with a library (the packaged one, or one that stamps.py or variants.py made), OUT the new folder.
-Photographs and rendered emoji that are neither drawings nor held out get variants; these may ship if the originals may.
+Photographs, rendered emoji and stamps get variants, which may ship if the originals may; further drawings and what is
+held out get none.
 Knows what a flat picture may suffer and still be called the same (3-D models: variants.py).
 """
 
