@@ -23,6 +23,7 @@ LEAST_VISIBLE = 1 / 3  # of an object's own pixels
 LEAST_AREA = 0.01  # of the picture
 VIEW_ANGLE = math.radians(45)  # vertical, of the camera over the ground plane
 BIGGEST_CROWD = 10
+SIDED = frozenset({"left", "right", "clockwise", "counterclockwise"})  # in a name: the thing is never mirrored
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +186,7 @@ def _draw(
     cut = library.view(place.actor.thing, place.actor.view).resize((place.w, place.h), Image.Resampling.BILINEAR)
     if vary:
         cut = _varied(cut, place.grounded, rng)
-    sided = {"left", "right", "clockwise", "counterclockwise"} & set(place.actor.thing.name.split())
+    sided = SIDED & set(place.actor.thing.name.split())
     if rng.random() < 0.5 and not sided:
         cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     alpha = cut.getchannel("A")

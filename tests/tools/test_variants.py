@@ -137,3 +137,17 @@ def test_what_lives_or_is_called_by_a_colour_keeps_its_hues(furniture: Path, nam
         assert blues > max(red, green)
     others = [variant(mesh, piece, np.random.default_rng(s))[0].materials[at].colour for s in range(20)]
     assert any(blues < max(red, green) for red, green, blues in others)
+
+
+@pytest.mark.parametrize("held", [None, b"no archive"])
+def test_what_is_no_package_is_refused_in_a_sentence(
+    held: bytes | None, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    package = tmp_path / "furniture.deb"
+    if held is not None:
+        package.write_bytes(held)
+    monkeypatch.setattr(sys, "argv", ["variants.py", str(package), str(library), str(tmp_path / "out")])
+    assert variants.main() == 2
+    said = capsys.readouterr().err
+    assert said.startswith("variants.py: ") and said.count("\n") == 1 and "furniture.deb" in said
+    assert not (tmp_path / "out").exists()

@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 from colours import COLOURS
 from colours import colour as colour_of
-from larger import larger, said
+from larger import larger, reported
 from PIL import Image
 from staging import crop, write_object
 from variants import LIVING, SEED, turned
 
 from perceptiongpt.data.objects import LibraryObject, ObjectLibrary, read_index
+from perceptiongpt.data.scene_compose import SIDED
 
 VARIANTS, LONGEST, LEAST = 4, 200, 16  # LONGEST, LEAST: pixels of a picture's longer and shorter side
 MESH = 8  # squares a side, each of which is moved as a whole
 NATURAL = LIVING | {"fruit", "vegetable", "sky", "building", "place"}
-SIDED = {"left", "right", "clockwise", "counterclockwise"}
 
 
 def variant(picture: Image.Image, mild: bool, rng: np.random.Generator) -> Image.Image:
@@ -110,7 +110,7 @@ def main() -> int:
     parser.add_argument("library", type=Path)
     parser.add_argument("out", type=Path)
     told = parser.parse_args()
-    return said(lambda: build(told.library, told.out), "variants")
+    return reported(lambda: build(told.library, told.out), "variants")
 
 
 if __name__ == "__main__":

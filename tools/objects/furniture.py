@@ -197,10 +197,12 @@ def archives(root: Path) -> list[Path]:
 
 @contextmanager
 def unpacked(package: Path) -> Iterator[Path]:
-    """The folder of a .deb's files for as long as it is used, or the folder that was given."""
+    """The folder of a .deb's files for as long as it is used, or the folder that was given; ValueError for no .deb."""
     with tempfile.TemporaryDirectory() as scratch:
         if not package.is_dir():
-            subprocess.run(["dpkg-deb", "-x", str(package), scratch], check=True)
+            done = subprocess.run(["dpkg-deb", "-x", str(package), scratch], capture_output=True, check=False)
+            if done.returncode:
+                raise ValueError(f"{package} is no whole Debian package; give {SOURCE}, or the folder it unpacks to")
         yield package if package.is_dir() else Path(scratch)
 
 

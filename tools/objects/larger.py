@@ -42,7 +42,7 @@ def larger(source: Path, out: Path) -> Iterator[tuple[Path, list[dict]]]:
         shutil.rmtree(work)
 
 
-def said(build: Callable[[], int], what: str) -> int:
+def reported(build: Callable[[], int], what: str) -> int:
     """Build a library and say how many things it gained, or in one sentence why it was refused; an exit code."""
     try:
         print(build(), f"{what} beside the library's own objects")

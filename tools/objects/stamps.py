@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from colours import COLOURS, colour
-from larger import larger, said
+from larger import larger, reported
 from PIL import Image
 from splits import words_of
 from staging import crop, write_object
@@ -99,4 +99,4 @@ def build(folder: Path, out: Path) -> int:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
-    sys.exit(said(lambda: build(Path(sys.argv[1]), Path(sys.argv[2])), "stamps"))
+    sys.exit(reported(lambda: build(Path(sys.argv[1]), Path(sys.argv[2])), "stamps"))

@@ -21,7 +21,7 @@ import numpy as np
 from colours import COLOURS
 from colours import colour as colour_of
 from furniture import PITCH, QUALITY, SIDE, SOURCE, SUPERSAMPLE, Archive, Piece, archives, pieces, row_of, unpacked
-from larger import larger, said
+from larger import larger, reported
 from mesh import Material, Mesh, load_obj
 from PIL import Image
 from render import View, render
@@ -167,7 +167,7 @@ def main() -> int:
         with unpacked(options.package) as root:
             return build(root, options.library, options.out, options.processes)
 
-    return said(drawn_anew, "variants")
+    return reported(drawn_anew, "variants")
 
 
 if __name__ == "__main__":
