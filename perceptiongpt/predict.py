@@ -29,6 +29,7 @@ from perceptiongpt.data.sample import Picture, Turn
 from perceptiongpt.hosts import open_host, quiet
 from perceptiongpt.model import store
 from perceptiongpt.model.adapt import merge
+from perceptiongpt.model.attention import attend_by_products
 from perceptiongpt.model.generate import Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.seen import Seen as Encoded
@@ -66,6 +67,8 @@ def load(
     with quiet():
         made = store.load(folder, held, processor)
         merge(made)
+    if how.get("attention") is None:
+        attend_by_products(held)
     if compiled:
         made.backbone.compile_step()
     return Eye(made, "default" if model is None else Path(model).name or str(folder), operating)

@@ -28,7 +28,8 @@ from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.feed import Batches, Fed, Picked, TrainError, feed, gallery, picks
 from perceptiongpt.lesson import Lesson
-from perceptiongpt.model.adapt import choose_trainable, host_module, plain_attention, recompute, trainable_report
+from perceptiongpt.model.adapt import choose_trainable, host_module, recompute, trainable_report
+from perceptiongpt.model.attention import plain_attention
 from perceptiongpt.model.folders import recover
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.store import save

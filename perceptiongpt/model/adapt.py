@@ -219,19 +219,3 @@ def disabled(model: Any) -> Iterator[nn.Module]:
             model.host.set_submodule(name, layer)
         if model.lora is not None and model.merged:
             model.lora.merge_adapter()
-
-
-@contextmanager
-def plain_attention(host: Any) -> Iterator[None]:
-    """The host with attention as plain products: on a CPU their gradient takes two thirds of the fused one's time."""
-    config = host.config
-    told = {part: getattr(config, part)._attn_implementation for part in config.sub_configs if hasattr(config, part)}
-    before = {**told, "": config._attn_implementation}
-    if set(before.values()) != {"sdpa"} or next(host.parameters()).device.type != "cpu":
-        yield
-        return
-    host.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        host.set_attn_implementation(before)

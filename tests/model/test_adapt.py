@@ -17,7 +17,6 @@ from perceptiongpt.model.adapt import (
     is_vision,
     lora_names,
     merge,
-    plain_attention,
     trainable_report,
 )
 from perceptiongpt.model.align import Naming, named_masks, naming_loss
@@ -208,20 +207,6 @@ def test_a_host_module_that_would_train_under_another_name_is_refused(equipped: 
     with pytest.raises(ValueError, match="lm_head"):
         choose_trainable(equipped("aya_vision", trained_host_modules=("lm_head",)), "all")
     choose_trainable(equipped("llava", trained_host_modules=("lm_head",)), "all")
-
-
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_plain_attention_is_the_fused_one_up_to_rounding_and_is_given_back(
-    family: str, equipped: Make, sample: Make, batch: Make
-) -> None:
-    model = equipped(family)
-    given = batch(model, [sample(said=["box+mask"]), sample(seed=3, words="what")])
-    fused = model(given).logits
-    with plain_attention(model.host):
-        assert model.host.config.get_text_config()._attn_implementation == "eager"
-        assert torch.allclose(model(given).logits, fused, atol=1e-5)
-    assert model.host.config.get_text_config()._attn_implementation == "sdpa"
-    assert torch.equal(model(given).logits, fused)
 
 
 def test_a_merged_adapter_answers_as_beside_its_host_and_comes_off_again(
