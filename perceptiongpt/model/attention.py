@@ -59,10 +59,12 @@ def products(
             module, query, key, value, attention_mask, dropout, scaling, is_causal=is_causal, **how
         )
         return out
-    group, least = heads // keys, torch.finfo(query.dtype).min
-    hidden = None if attention_mask is None else ~attention_mask.expand(rows, -1, -1, -1).unsqueeze(2)
-    if causal:
-        hidden = torch.ones(places, seen, dtype=torch.bool).triu(1).expand(rows, 1, 1, -1, -1)
+    group = heads // keys
+    allowed = torch.ones(1, 1, places, seen, dtype=torch.bool).tril() if causal else attention_mask
+    hidden = None
+    if allowed is not None:  # added, not filled in: half the time; of the least number of all no weight is left
+        hidden = torch.zeros(allowed.shape, dtype=query.dtype).masked_fill_(~allowed, torch.finfo(query.dtype).min)
+        hidden = hidden.unsqueeze(2).expand(rows, -1, -1, -1, -1)
     some = max(1, AT_ONCE // row)
     made = query.new_empty(rows, places, heads, width)
     for at in (slice(start, start + some) for start in range(0, rows, some)):
@@ -70,7 +72,7 @@ def products(
         q, k, v = (x[at].reshape(n * keys, -1, x.shape[-1]) for x in (query, key, value))
         weights = torch.baddbmm(q.new_empty(1), q, k.mT, beta=0, alpha=width**-0.5 if scaling is None else scaling)
         if hidden is not None:
-            weights.view(n, keys, group, places, seen).masked_fill_(hidden[at], least)
+            weights.view(n, keys, group, places, seen).add_(hidden[at])
         made[at] = torch.bmm(weights.softmax(-1), v).view(n, heads, places, -1).transpose(1, 2)
     return made, None
 
