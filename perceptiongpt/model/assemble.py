@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 IMAGE_TOKEN = "<image>"
-IMAGE_SIDE = 336  # pixels; the host's processor makes every picture this square
+IMAGE_SIDE = 392  # pixels; the host's processor makes every picture this square
 DOWNSAMPLE = 2  # the projector folds 2 x 2 patches into one image token
 VISION_LAYER = 10  # of 12; the last layers of a tower tuned for saliency carry less of what a thing is
 PROJECTOR_WIDTH = 2048
