@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from perceptiongpt.core.answer import Region
@@ -20,6 +21,9 @@ from perceptiongpt.model.perception import PerceptionModel, equip
 from perceptiongpt.model.store import save
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import Eye, load
+
+settings.register_profile("laws", deadline=None)  # no test is timed: a machine may be busy
+settings.load_profile("laws")
 
 
 def talkative(family: str) -> PerceptionModel:

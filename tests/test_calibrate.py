@@ -59,7 +59,7 @@ def test_a_known_temperature_is_found_within_five_percent(temperature: float, bi
     assert b == pytest.approx(bias, abs=0.05)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(0.2, 5), st.floats(-2, 2), st.integers(0, 99))
 def test_neither_likelihood_nor_calibration_gets_worse_on_the_fitted(temp: float, bias: float, seed: int) -> None:
     score, right = scored(temp, bias, 8000, seed)
@@ -85,7 +85,7 @@ def test_known_slopes_of_either_side_are_found_and_calibrate(above: float, below
     assert calibration(told.tolist(), right.tolist())["ece"] < 0.015
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(0.2, 5), st.floats(-2, 2), st.integers(0, 99))
 def test_a_third_number_that_earns_nothing_is_left_out_and_never_harms(temp: float, bias: float, seed: int) -> None:
     score, right = scored(temp, bias, 2000, seed)

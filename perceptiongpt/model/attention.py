@@ -3,7 +3,7 @@
 Knows queries, keys, values and masks; nothing of pictures and of words. An implementation of `transformers`' attention
 beside its own, which a host is told by name.
 
-B rows, H heads, G of them a key, T places that attend, S that are attended, D width of a head.
+B rows, H heads, G of them to a key, T places that attend, S that are attended, D width of a head.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def products(
         or torch.compiler.is_compiling()
         or dropout
         or any(how.get(name) is not None for name in OTHERS)
-        or not (attention_mask is None or attention_mask.dtype == torch.bool)
+        or not (attention_mask is None or (attention_mask.dtype == torch.bool and attention_mask.shape[1] == 1))
         or (causal and places != seen)
         or row > AT_MOST
     ):
@@ -66,7 +66,7 @@ def products(
         hidden = torch.zeros(allowed.shape, dtype=query.dtype).masked_fill_(~allowed, torch.finfo(query.dtype).min)
         hidden = hidden.unsqueeze(2).expand(rows, -1, -1, -1, -1)
     some = max(1, AT_ONCE // row)
-    made = query.new_empty(rows, places, heads, width)
+    made = query.new_empty(rows, places, heads, value.shape[-1])
     for at in (slice(start, start + some) for start in range(0, rows, some)):
         n = len(query[at])
         q, k, v = (x[at].reshape(n * keys, -1, x.shape[-1]) for x in (query, key, value))

@@ -106,7 +106,7 @@ def logits(x0: int, y0: int, x1: int, y1: int, size: int = 16) -> torch.Tensor:
     return made
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_a_box_is_drawn_round_its_mask_where_they_agree(data: st.DataObject) -> None:
     (x0, x1), (y0, y1) = (
@@ -135,7 +135,6 @@ def test_boxes_are_drawn_each_round_its_own_mask() -> None:
     torch.testing.assert_close(drawn[1], boxes[1])
 
 
-@settings(deadline=None)
 @given(
     size=st.tuples(st.integers(1, 900), st.integers(1, 900)),
     corners=st.tuples(*[st.floats(0, 1)] * 4),

@@ -25,7 +25,7 @@ def canvases(draw, largest=4000):
     return Canvas(size_wh, side, mode)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(canvases(), unit, unit, unit, unit)
 def test_boxes_and_points_come_back_within_half_a_pixel(canvas, a, b, c, d):
     (width, height) = canvas.size_wh
@@ -37,7 +37,7 @@ def test_boxes_and_points_come_back_within_half_a_pixel(canvas, a, b, c, d):
     np.testing.assert_allclose(canvas.boxes_out(torch.tensor([inside] * 3)), [xyxy] * 3, atol=0.01)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(canvases(largest=1200), st.integers(8, 64), unit, unit, unit, unit)
 def test_a_rectangle_painted_on_the_map_lands_within_one_cell(canvas, cells, a, b, c, d):
     (width, height), (reach_x, reach_y) = canvas.size_wh, canvas.reach_xy
@@ -54,7 +54,7 @@ def test_a_rectangle_painted_on_the_map_lands_within_one_cell(canvas, cells, a, 
         assert abs(got - wanted) <= max(cell, 1.0) + 1e-6
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(canvases(largest=700), st.integers(1, 64), unit, unit, unit, unit)
 def test_a_mask_on_the_map_keeps_its_area_cell_by_cell(canvas, cells, a, b, c, d):
     (width, height), (reach_x, reach_y) = canvas.size_wh, canvas.reach_xy

@@ -26,13 +26,11 @@ def disc(h, w, cy, cx, r):
     return (y - cy) ** 2 + (x - cx) ** 2 <= r * r
 
 
-@settings(deadline=None)
 @given(small_masks)
 def test_a_mask_survives_rle(mask):
     assert np.array_equal(decode_rle(encode_rle(mask)), mask)
 
 
-@settings(deadline=None)
 @given(small_masks)
 def test_a_mask_survives_polygons(mask):
     assert np.array_equal(polygons_to_mask(mask_to_polygons(mask), mask.shape), mask)
@@ -92,7 +90,7 @@ def test_a_hostile_rle_is_refused_in_one_sentence(rle, said):
     assert "\n" not in str(caught.value)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=40) | st.text("0123456789OPQo`no", max_size=30), st.integers(1, 9), st.integers(1, 9))
 def test_any_text_is_a_mask_or_a_value_error(counts, h, w):
     try:
@@ -172,7 +170,6 @@ def test_mask_iou_on_rows_worked_by_hand():
         mask_iou(a, b[:3])
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(
         np.float32,

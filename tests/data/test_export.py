@@ -60,7 +60,7 @@ def back(folder: Path, to: str) -> list[Record]:
     return list(sound_records(str(folder / file), lambda fault: pytest.fail(f"{fault.where}: {fault.what}")))
 
 
-SLOW = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
 
 
 @SLOW

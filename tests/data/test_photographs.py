@@ -77,7 +77,7 @@ def test_photographs_that_are_not_there_are_refused(name: str) -> None:
 # -- to train on -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(8, 60), st.integers(8, 60), st.integers(0, 999))
 def test_a_piece_shows_its_thing_where_the_mask_is(width: int, height: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ def said(name: str, *regions: Region, canvas: Canvas, words: str = "All the mugs
 
 
 @pytest.mark.parametrize("name", ["numerals", "integers", "bins"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sides, sides, st.lists(st.floats(0, 1), min_size=8, max_size=8))
 @example(224, 224, [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
 def test_boxes_survive_within_the_resolution(name: str, width: int, height: int, at: list[float]) -> None:
@@ -39,7 +39,7 @@ def test_boxes_survive_within_the_resolution(name: str, width: int, height: int,
         assert np.abs(true - np.asarray(found.box)).max() <= RESOLUTION[name] + 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sides, sides, st.integers(0, 10**6))
 def test_masks_survive_as_outlines(width: int, height: int, seed: int) -> None:
     canvas, drawn = Canvas((width, height), 224), np.random.default_rng(seed)

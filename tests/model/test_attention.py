@@ -42,7 +42,9 @@ def exact(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, scaling: f
     st.sampled_from([1, 50, 1 << 22]),
     st.integers(0, 99),
 )
-def test_products_of_any_shape_and_mask_are_attention(sizes: tuple[int, ...], width: int, may: str, at_once: int, seed: int) -> None:
+def test_products_of_any_shape_and_mask_are_attention(
+    sizes: tuple[int, ...], width: int, may: str, at_once: int, seed: int
+) -> None:
     rows, keys, group, places, before = sizes
     seen = places + (before if may != "causal" else 0)
     query, key, value = drawn(seed, rows, keys, group, places, seen, width)
@@ -65,6 +67,7 @@ def test_products_of_any_shape_and_mask_are_attention(sizes: tuple[int, ...], wi
 CASES = {
     "float32": lambda q, k, v: ((q.float(), k.float(), v.float(), None), {}),
     "an additive mask": lambda q, k, v: ((q, k, v, torch.rand(2, 1, 7, 7).bfloat16()), {}),
+    "a mask for each head": lambda q, k, v: ((q, k, v, torch.rand(2, 6, 7, 7) < 0.9), {}),
     "a position's bias": lambda q, k, v: ((q, k, v, None), {"position_bias": torch.rand(2, 6, 7, 7).bfloat16()}),
     "more keys than causal places": lambda q, k, v: ((q[:, :, :4], k, v, None), {"is_causal": True}),
 }

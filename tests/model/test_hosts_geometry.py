@@ -38,7 +38,7 @@ def rectangle(size: tuple[int, int], a: float, b: float, c: float, d: float) -> 
 
 
 @pytest.mark.parametrize("family", sorted(HOSTS))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(sizes(), unit, unit, unit, unit)
 def test_a_drawn_rectangles_centre_comes_back_within_half_a_pixel_in_all_hosts(family, size, a, b, c, d) -> None:
     canvas = held(family).canvas(size)
@@ -51,7 +51,7 @@ def test_a_drawn_rectangles_centre_comes_back_within_half_a_pixel_in_all_hosts(f
 
 
 @pytest.mark.parametrize("family", sorted(HOSTS))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(sizes(500_000), unit, unit, unit, unit)
 def test_a_mask_painted_on_the_map_lands_as_well_as_the_grid_can_in_all_hosts(family, size, a, b, c, d) -> None:
     host = held(family)

@@ -19,7 +19,7 @@ from perceptiongpt.model.tensors import LEAST, PACKED, exists, pack, read, write
 SHAPES = st.sampled_from([(), (1,), (7,), (3, 5), (5, 3), (4, 2, 3), (1, 4, 2, 2)])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SHAPES, st.integers(0, 99), st.sampled_from([1e-12, 1e-3, 1.0, 1e6]), st.booleans())
 def test_bytes_are_off_by_at_most_half_a_step_of_their_row_or_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], seed: int, size: float, empty: bool
