@@ -36,12 +36,13 @@ def products(
     """Attention [B, T, H, D] of query [B, H, T, D] to key and value [B, H / G, S, D], as two products in their type.
 
     `attention_mask`: bool [B or 1, 1, T, S], true where it may look. Whatever is not answered on a CPU in bfloat16 goes
-    to the fused kernel, and so do rows that would take much memory.
+    to the fused kernel, and so do rows that would take much memory, and steps of one place: oneDNN keeps a program of
+    megabytes for each shape of a product, and steps have one each.
     """
     rows, heads, places, width = query.shape
     keys, seen = key.shape[1], key.shape[2]
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    causal = bool(causal) and attention_mask is None and places > 1
+    causal = bool(causal) and attention_mask is None
     row = heads * places * seen
     if (
         query.device.type != "cpu"
@@ -52,6 +53,7 @@ def products(
         or any(how.get(name) is not None for name in OTHERS)
         or not (attention_mask is None or (attention_mask.dtype == torch.bool and attention_mask.shape[1] == 1))
         or (causal and places != seen)
+        or places == 1
         or row > AT_MOST
     ):
         fused: Any = AttentionInterface()[FUSED]

@@ -69,6 +69,7 @@ CASES = {
     "an additive mask": lambda q, k, v: ((q, k, v, torch.rand(2, 1, 7, 7).bfloat16()), {}),
     "a mask for each head": lambda q, k, v: ((q, k, v, torch.rand(2, 6, 7, 7) < 0.9), {}),
     "a position's bias": lambda q, k, v: ((q, k, v, None), {"position_bias": torch.rand(2, 6, 7, 7).bfloat16()}),
+    "a step": lambda q, k, v: ((q[:, :, :1], k, v, torch.rand(2, 1, 1, 7) < 0.9), {}),
     "more keys than causal places": lambda q, k, v: ((q[:, :, :4], k, v, None), {"is_causal": True}),
 }
 
