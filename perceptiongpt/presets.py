@@ -92,7 +92,7 @@ def second_light() -> Run:
 
 
 def third_light() -> Run:
-    """`second_light` taught on with finer pictures: the default host sees 336 pixels since, and saw 224 before.
+    """`second_light` taught on with finer pictures: the default host saw 224 pixels before, and 336 from then on.
 
     At last all but the eyes learns, mostly from several of a kind and questions in words. Scored on 1,000 expressions
     of scenes:test, answers generated: Acc@0.5 0.69, Acc@0.75 0.51, mask mIoU 0.58; docs/model_card.md tells how the
