@@ -214,7 +214,11 @@ def _looking(verbs: argparse._SubParsersAction, verb: str, what: str) -> argpars
     _machine(one)
     one.add_argument("--bits", type=int, choices=(4, 8), help="hold the host in 4 or 8 bits; needs bitsandbytes")
     one.add_argument("--device-map", metavar="MAP", help="spread the host over devices: auto, balanced …")
-    one.add_argument("--attention", metavar="NAME", help="sdpa, eager, flash_attention_2 … (default: as it comes, on a CPU plain products)")
+    one.add_argument(
+        "--attention",
+        metavar="NAME",
+        help="sdpa, eager, flash_attention_2 … (default: as it comes, on a CPU plain products)",
+    )
     one.add_argument("--compile", action="store_true", help="compile the steps of an answer; pays for many answers")
     one.set_defaults(run="look", verb=verb)
     return one

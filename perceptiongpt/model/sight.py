@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +37,18 @@ class Look:
     layers: tuple[Tensor, ...]  # each [P, h, w, C]: hidden states of the vision tower, first to last
     deep: tuple[tuple[Tensor, ...], ...] = ()  # for each picture, what is added at its tokens in the first layers
     pyramid: tuple[Tensor, ...] = ()  # each [P, C, h, w], coarse to fine: what a network of the plug-in's own shows
+
+    @classmethod
+    def joined(cls, looks: Sequence[Look]) -> Look:
+        """Looks at some pictures, one after the other, as one at all of them."""
+        if len(looks) == 1:
+            return looks[0]
+        layers, pyramid = (
+            tuple(torch.cat(x) for x in zip(*maps, strict=True))
+            for maps in ((one.layers for one in looks), (one.pyramid for one in looks))
+        )
+        tokens, deep = (tuple(chain(*x)) for x in ((one.tokens for one in looks), (one.deep for one in looks)))
+        return cls(tokens, torch.cat([one.cells for one in looks]), layers, deep, pyramid)
 
 
 class Square:

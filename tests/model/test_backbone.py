@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from perceptiongpt.core.canvas import cells_wh
+from perceptiongpt.model import backbone
 from perceptiongpt.model.backbone import Backbone, HostError
 from perceptiongpt.model.tiny import FAMILIES
 
@@ -51,6 +52,21 @@ def test_the_language_model_reads_as_many_tokens_as_there_are_places(eye: Backbo
         canvas = eye.canvas(size)
         look = eye.look(eye.pixels([canvas.view(noise(size))]))
         assert look.tokens[0].shape == (eye.image_places(canvas), eye.width)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_looking_at_some_at_a_time_is_looking_at_all(
+    eye: Backbone, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = eye.pixels([eye.canvas((64, 48)).view(noise((64, 48), seed)) for seed in range(5)])
+    whole = eye.look(pixels)
+    monkeypatch.setattr(backbone, "AT_ONCE", at_once)
+    parts = eye.look(pixels)
+    assert len(parts.tokens) == 5 and len(parts.layers) == len(whole.layers) and len(parts.deep) == len(whole.deep)
+    ours, theirs = ((*look.tokens, look.cells, *look.layers) for look in (parts, whole))
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
 
 
 def test_looking_together_is_looking_alone(eye: Backbone) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import ConvNextConfig, ConvNextModel, ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
 from perceptiongpt.core.objective import parts
+from perceptiongpt.model import backbone
 from perceptiongpt.model.adapt import choose_trainable, trainable_report
 from perceptiongpt.model.align import Gallery, Naming, naming_loss
 from perceptiongpt.model.assemble import PYRAMID_MEAN, PYRAMID_STD, beside
@@ -129,6 +130,21 @@ def test_every_level_of_the_pyramid_is_seen(pyramid: str, stir: Make) -> None:
             less = maps(tuple(torch.zeros_like(x) if i == j else x for j, x in enumerate(look.pyramid)))
             assert torch.equal(less.keys, whole.keys) is not keys
             assert not torch.equal(less.fine, whole.fine)
+
+
+@torch.no_grad()
+def test_levels_of_pictures_that_are_looked_at_in_parts_are_those_of_all(
+    pyramid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = equip(*HOSTS["llava"](), **SMALL, pyramid=pyramid).eval()
+    side = model.backbone.canvas((64, 64)).view_wh
+    gradients = (Image.radial_gradient("L"), Image.linear_gradient("L"), Image.new("L", side, 99))
+    pixels = model.backbone.pixels([g.convert("RGB").resize(side) for g in gradients])
+    whole = model.backbone.look(pixels).pyramid
+    monkeypatch.setattr(backbone, "AT_ONCE", 2)
+    some = model.backbone.look(pixels).pyramid
+    assert [len(level) for level in some] == [3] * 4
+    assert all(torch.allclose(*levels, atol=1e-5) for levels in zip(some, whole, strict=True))
 
 
 def test_a_pyramid_is_given_later_and_found_again(pyramid: str, sample: Make, batch: Make, tmp_path: Path) -> None:
