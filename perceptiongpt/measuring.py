@@ -105,8 +105,8 @@ def _ends(eye: Any, told: Namespace) -> dict[str, float]:
         more, counted = ends(verb.evaluate(eye, questions_of(told.data)[0], told.n, told.batch))
         return {"more": more, "counted": counted}
     split, _, seed = rest.partition(":")
-    some = [f"groups:{split}:{seed or 1}", f"questions:{split}:{seed or 1}:count"]
-    groups, counts = (verb.evaluate(eye, questions_of(d)[0], max(8, told.n // 8), told.batch) for d in some)
+    some = ((f"groups:{split}:{seed or 1}", 8), (f"questions:{split}:{seed or 1}:count", 3))
+    groups, counts = (verb.evaluate(eye, questions_of(d)[0], max(8, told.n // part), told.batch) for d, part in some)
     number = {answer_count(n): n for n in range(COUNTS_UP_TO + 1)}
     more, counted = ends(groups, [(pair, number[pair.question.answers[0]]) for pair in counts])
     return {"more": more, "counted": counted}
