@@ -22,7 +22,7 @@ from perceptiongpt.metrics.calibration import SUREST, calibration, platt_by_side
 from perceptiongpt.metrics.several import rejection
 
 AGREE = (1.0, 0.8, 0.7, 0.6, 0.5)  # tried for `agree`; the first is the box as it was decoded
-MORE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)  # tried for `more` and `counted`
+MORE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)  # for `more`, `counted`
 HALF = 5e-5  # by which the score of a kept answer, of four places, may lie above the one that was given
 
 

@@ -230,7 +230,7 @@ def used(folder: str) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.split(".")[0])
-    scripts |= {f.name for f in (ROOT / "tests").iterdir() if f.is_dir()}
+    scripts |= {f.name for place in ("tests", "tools/objects") for f in (ROOT / place).iterdir() if f.is_dir()}
     names -= set(sys.stdlib_module_names) | {"perceptiongpt"} | scripts
     return {IMPORTED_AS.get(name, name) for name in names}
 

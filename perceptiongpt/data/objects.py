@@ -23,7 +23,7 @@ Split = Literal["train", "val", "test", "novel"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "novel")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey")
 
-DRAWINGS = ("noto", "noto-old", "twemoji")  # groups of ids: other artists' drawings of what is shown already
+DRAWINGS = ("noto", "twemoji")  # groups of ids: other artists' drawings of what is shown already
 
 INDEX = "objects.json.gz"
 

@@ -70,4 +70,4 @@ def test_an_icon_becomes_a_document_of_its_own_frame() -> None:
 
 
 def test_the_library_knows_which_groups_are_drawings() -> None:
-    assert tuple(drawings.GROUPS.values()) == DRAWINGS
+    assert tuple(drawings.DROP) == DRAWINGS

@@ -2,9 +2,9 @@
 
 Knows the layout of iconify's npm packages and which drawings show something else than they are called. Knows nothing
 of splits (splits.py: drawings are for training alone) nor of characters: emoji.py and iconify both name a picture after
-its character's Unicode name. Aliases aren't followed: `cricket`, the insect, would be noto-v1's cricket bat.
+its character's Unicode name. Aliases aren't followed: what bears another name may show something else.
 
-    python tools/objects/drawings.py STAGING NOTO_PACKAGE NOTO_V1_PACKAGE TWEMOJI_PACKAGE
+    python tools/objects/drawings.py STAGING NOTO_PACKAGE TWEMOJI_PACKAGE
 """
 
 import io
@@ -16,20 +16,14 @@ from pathlib import Path
 from PIL import Image
 from staging import crop, read_lines, write_lines, write_object
 
-GROUPS = {"noto": "noto", "noto-v1": "noto-old", "twemoji": "twemoji"}  # iconify's prefix -> the ids' group
 LONGEST = 112
 SIDE = 256  # drawn larger, then made smaller with the crop
 
-# Looked at beside the Fluent picture, whose name they would bear: what each shows instead.
+# Looked at beside the Fluent picture, whose name they would bear: what each shows instead. By iconify's
+# prefix, which is the ids' group, too.
 DROP = {
     "noto": """
 blossom=yellow; knot=red and blue; notebook-with-decorative-cover=plain cover; womans-boot=brown; womans-clothes=purple
-""",
-    "noto-old": """
-bank=text; basketball=hoop; blossom=pink; bug=centipede; closed-book=pink; comet=the same as noto's;
-desert-island=square scene; dvd=text; euro-banknote=like the dollar's; fallen-leaf=one leaf; fountain=water alone;
-magnifying-glass-tilted-right=the left one mirrored; necktie=tie alone; pound-banknote=like the dollar's;
-womans-boot=brown; womans-clothes=yellow; yen-banknote=like the dollar's
 """,
     "twemoji": """
 black-nib=fountain pen; bookmark=book; brick=one brick; ewe=ram; magnifying-glass-tilted-right=the left one mirrored;
@@ -46,7 +40,7 @@ def drawings(package: Path, staging: Path, paint: Callable[[str], Image.Image]) 
     """
     told, info = (json.loads((package / f"{name}.json").read_text(encoding="utf-8")) for name in ("package", "info"))
     icons = json.loads((package / "icons.json").read_text(encoding="utf-8"))
-    group = GROUPS[info["prefix"]]
+    group = info["prefix"]
     dropped = {entry.partition("=")[0].strip() for entry in DROP[group].split(";")}
     credit = {
         "source": f"{told['name']} {told['version']}",
