@@ -47,7 +47,7 @@ def chair(
     backed: bool = True,
     office: bool = False,
 ) -> list[Part]:
-    """A chair, a stool without its back, an office chair on a star with wheels."""
+    """A chair, a stool without its back, an office chair on a column."""
     wide, seat, height = (side * rng.uniform(0.85, 1.2) for side in (wide, seat, height))
     deep, made_of = wide * rng.uniform(0.9, 1.1), metal(rng) if office or rng.random() < 0.25 else board(rng)
     stuff = cloth(rng) if rng.random() < 0.6 else paint(rng)
@@ -91,21 +91,9 @@ def sofa(rng: Rng, seats: tuple[int, int] = (2, 3), corner: bool = False, wide: 
             (cushion((x + i * each, seat - 14, -deep / 2 + 14), (x + (i + 1) * each, seat, deep / 2 + 2), edge), pillow)
         )
         if rng.random() < 0.8:
-            parts.append(
-                (
-                    spun(
-                        cushion(
-                            (x + i * each + 1, seat - 2, -deep / 2 + 16),
-                            (x + (i + 1) * each - 1, height - 4, -deep / 2 + 34),
-                            edge + 0.1,
-                        ),
-                        8,
-                        0,
-                        (0, seat, 0),
-                    ),
-                    pillow,
-                )
-            )
+            low = (x + i * each + 1, seat - 2, -deep / 2 + 16)
+            leaning = cushion(low, (low[0] + each - 2, height - 4, -deep / 2 + 34), edge + 0.1)
+            parts.append((spun(leaning, 8, 0, (0, seat, 0)), pillow))
     for side in (-1, 1):
         near, far = sorted((side * full / 2, side * (full / 2 + arm)))
         parts.append((cushion((near, lift, -deep / 2), (far, arm_height, deep / 2), edge), stuff))
