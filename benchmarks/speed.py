@@ -125,6 +125,7 @@ def call_against_floor(eye: Any, host: Any, picture: Any, rounds: int) -> dict[s
     moved = {k: v.to(model.backbone.device) for k, v in pixels.items()}
     moved["pixel_values"] = moved["pixel_values"].to(host.dtype)
     decoder, head, width = host.get_decoder(), host.get_output_embeddings(), prompt.input_ids.shape[1]
+    word = model.backbone.cache_word
 
     @torch.inference_mode()
     def floor() -> None:
@@ -135,7 +136,7 @@ def call_against_floor(eye: Any, host: Any, picture: Any, rounds: int) -> dict[s
             at = torch.arange(width, device=embeds.device)[None] if step == 0 else torch.tensor([[width + step - 1]])
             at = at.to(embeds.device)
             at = at.expand(3, -1, -1) if model.backbone.dynamic else at
-            states = decoder(inputs_embeds=embeds, position_ids=at, past_key_values=cache, use_cache=True)
+            states = decoder(inputs_embeds=embeds, position_ids=at, use_cache=True, **{word: cache})
             embeds = host.get_input_embeddings()(head(states.last_hidden_state[:, -1:]).argmax(-1))
 
     spent = medians({"call": call, "floor": floor}, rounds)
@@ -308,7 +309,10 @@ def compiled_step(host: Any, tokens: int, rounds: int) -> float:
     import torch
     from transformers import StaticCache
 
+    from perceptiongpt.model.cache import cache_word
+
     decoder, width = host.get_decoder(), host.get_input_embeddings().embedding_dim
+    word = cache_word(type(decoder).forward)
     cache = StaticCache(config=host.config.get_text_config(), max_cache_len=2 * tokens + 2)
     step = torch.compile(decoder, mode="reduce-overhead", fullgraph=True)
     embeds = torch.zeros(1, 1, width, device=host.device, dtype=host.dtype)
@@ -319,7 +323,7 @@ def compiled_step(host: Any, tokens: int, rounds: int) -> float:
         for at in range(tokens):
             torch.compiler.cudagraph_mark_step_begin()
             places = torch.tensor([[at]], device=host.device)
-            step(inputs_embeds=embeds, position_ids=places, past_key_values=cache, use_cache=True)
+            step(inputs_embeds=embeds, position_ids=places, use_cache=True, **{word: cache})
 
     return medians({"run": run}, rounds)["run"] / tokens
 

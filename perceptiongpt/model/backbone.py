@@ -22,7 +22,7 @@ from torch import Tensor
 from perceptiongpt.core.batch import Spelling
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.slots import places, write
-from perceptiongpt.model.cache import empty_cache
+from perceptiongpt.model.cache import cache_word, empty_cache
 from perceptiongpt.model.families import facts_of
 from perceptiongpt.model.pyramid import PIXELS as PYRAMID_PIXELS
 from perceptiongpt.model.pyramid import Pyramid
@@ -72,6 +72,7 @@ class Backbone:
         masks = getattr(host, "create_masks_for_generate", None)  # theirs alone who read pictures in both directions
         self.looks_ahead = masks is not None and "token_type_ids" in signature(masks).parameters
         self.softcap: float | None = getattr(text, "final_logit_softcapping", None)
+        self.cache_word = cache_word(type(host.get_decoder()).forward)
         self.step: Any = None  # the language model for one token, compiled
         self.sight = sight_of(host, processor, self.facts.mode, self.facts.frames)
         self.dynamic = self.sight.any_shape
@@ -232,25 +233,25 @@ class Backbone:
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The states that the head reads [B, T, D] and, if asked for, those of every layer. One language-model call."""
         mask: Any = attention_mask
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {self.cache_word: cache}
         if beside is not None and beside.types is not None:
-            mask = self.host.create_masks_for_generate(
+            masks = self.host.create_masks_for_generate
+            mask = masks(
                 config=self.host.config.get_text_config(),
                 inputs_embeds=embeds,
                 attention_mask=attention_mask,
-                past_key_values=cache,
                 position_ids=None,
                 token_type_ids=beside.types,
+                **{cache_word(masks): cache},
             )
         if beside is not None and beside.visual is not None and beside.deep and bool(beside.visual.any()):
             deep = [d[beside.visual] for d in beside.deep]
-            more = {"visual_pos_masks": beside.visual, "deepstack_visual_embeds": deep}
+            more |= {"visual_pos_masks": beside.visual, "deepstack_visual_embeds": deep}
         decoder = self.step if self.step is not None and embeds.shape[1] == 1 else self.host.get_decoder()
         out = decoder(
             inputs_embeds=embeds,
             attention_mask=mask,
             position_ids=position_ids,
-            past_key_values=cache,
             use_cache=cache is not None,
             output_hidden_states=layers,
             return_dict=True,

@@ -6,6 +6,8 @@ since what is written in place has no gradient.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import torch
@@ -52,3 +54,11 @@ def empty_cache(config: Any) -> DynamicCache:
     if not torch.is_grad_enabled():
         cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def cache_word(call: Callable[..., Any]) -> str:
+    """The argument by which `call` takes a cache: `cache` since transformers 5.24, `past_key_values` before.
+
+    5.24 still takes the older word and warns; from 5.40 on nothing would, and the cache would be passed over unsaid.
+    """
+    return "cache" if "cache" in signature(call).parameters else "past_key_values"

@@ -15,6 +15,7 @@ from PIL import Image
 from transformers import DynamicCache
 from transformers.vision_utils import get_vision_window_index
 
+from perceptiongpt.model.cache import cache_word
 from perceptiongpt.model.tiny import FAMILIES, TEXT_WIDTH
 
 ASK = "where is the red circle?"
@@ -214,9 +215,10 @@ def test_our_own_steps_say_what_the_host_says_and_leave_it_as_it_was(name):
     if name == "qwen2_5_vl":
         host.model.rope_deltas = None
     mask, cache = inputs["attention_mask"], DynamicCache()
+    word = cache_word(type(host.get_decoder()).forward)
     embeds, (place, delta) = embedded(name, inputs), positions(name, inputs)
     for step in range(5):
-        out = run(name, inputs_embeds=embeds, attention_mask=mask, position_ids=place, past_key_values=cache)
+        out = run(name, inputs_embeds=embeds, attention_mask=mask, position_ids=place, **{word: cache})
         logits = host.get_output_embeddings()(out.last_hidden_state[:, -1])
         torch.testing.assert_close(logits, theirs.logits[step], atol=2e-5, rtol=0)
         said = theirs.sequences[:, inputs["input_ids"].shape[1] + step, None]
