@@ -1,4 +1,4 @@
-"""Laws of the cache: it is handed over by the word that the installed transformers takes, so that it is not passed by."""
+"""Laws of the cache: it is handed over by the word that the installed transformers takes, and so is filled."""
 
 from __future__ import annotations
 

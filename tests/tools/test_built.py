@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,7 +122,8 @@ def test_a_kind_that_is_held_out_is_not_built(library: Path, monkeypatch: pytest
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     """A vase and a chair to learn from, and another vase that is held out."""
-    folder, objects = tmp_path / "library", []
+    folder = tmp_path / "library"
+    objects: list[dict[str, Any]] = []
     for identity, name, split in (("a/1", "vase", "train"), ("a/2", "chair", "train"), ("a/3", "vase", "test")):
         views = [{"file": f"{identity}.webp", "size_wh": [16, 16]}]
         told = {"id": identity, "name": name, "kind": name, "split": split, "views": views, "tags": [], "colour": None}
