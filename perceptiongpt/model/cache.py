@@ -59,6 +59,6 @@ def empty_cache(config: Any) -> DynamicCache:
 def cache_word(call: Callable[..., Any]) -> str:
     """The argument by which `call` takes a cache: `cache` since transformers 5.24, `past_key_values` before.
 
-    5.24 still takes the older word and warns; from 5.40 on nothing would, and the cache would be passed over unsaid.
+    5.24 still takes the older word and warns, until 5.40 as it says; after that a call with `**kwargs` may pass it by.
     """
     return "cache" if "cache" in signature(call).parameters else "past_key_values"
