@@ -52,7 +52,7 @@ class Lesson(nn.Module):
                     loss_parts["match"] = match_loss(model, output.keys, naming, share)
             if self.weights["look"] and output.map is not None:
                 looks = {"named": (fed.named, others), "coloured": (fed.coloured, COLOURS)}
-                loss_parts["look"] = looks_loss(model, output.map, looks, share)
+                loss_parts["look"] = looks_loss(model, output.map, looks, share, output.colours)
             if not any(v.requires_grad for v in loss_parts.values()):  # but other processes wait for gradients
                 anchor = next(p for p in self.parameters() if p.requires_grad)
                 loss_parts["text"] = loss_parts["text"] + 0.0 * anchor.sum()

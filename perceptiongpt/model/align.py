@@ -21,6 +21,7 @@ from perceptiongpt.core.answer import Region
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.losses import cells_target
 from perceptiongpt.model.adapt import host_module
+from perceptiongpt.model.palette import histograms
 from perceptiongpt.tasks.point import matches
 
 TEMPERATURE = 0.07
@@ -110,11 +111,13 @@ def looks_loss(
     cells: Tensor,
     told: Mapping[str, tuple[Sequence[Sequence[NamedMask]], Iterable[str]]],
     share: Mapping[str, float],
+    colours: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of naming what region vectors carry of the picture (`RegionEncoder.look`), summed over `told`.
 
     `cells`: the decoders' map [P, C, h, w]. Each of `told` ("named": things, "coloured") has the named masks of each
-    picture and other names to choose among; its mean is multiplied by its share.
+    picture and other names to choose among; its mean is multiplied by its share. "coloured" reads the plain pixels,
+    too, where `colours` [P, 3, s, s] has them: names are not to be learnt by colour.
     """
     total = cells.sum() * 0.0
     for over, (named, others) in told.items():
@@ -122,7 +125,11 @@ def looks_loss(
         if naming is not None:
             with torch.autocast(cells.device.type, enabled=False):
                 seen = matches(naming.share, cells.float().flatten(2), naming.picture)  # [R, C]
-                logits = F.normalize(model.encoder.look(seen), dim=-1) @ naming.table.T / TEMPERATURE
+                counted = None
+                if over == "coloured" and colours is not None:
+                    areas = torch.stack([mask for group in named for _, mask in group]).to(colours.device)
+                    counted = histograms(colours, areas, naming.picture)
+                logits = F.normalize(model.encoder.shown(seen, counted), dim=-1) @ naming.table.T / TEMPERATURE
                 total = total + share[over] * F.cross_entropy(logits, naming.which)
     return total
 

@@ -24,6 +24,8 @@ from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.slots import places, write
 from perceptiongpt.model.cache import cache_word, empty_cache
 from perceptiongpt.model.families import facts_of
+from perceptiongpt.model.palette import PIXELS as PALETTE_PIXELS
+from perceptiongpt.model.palette import Palette
 from perceptiongpt.model.pyramid import PIXELS as PYRAMID_PIXELS
 from perceptiongpt.model.pyramid import Pyramid
 from perceptiongpt.model.sight import HostError, Look, Square
@@ -55,7 +57,7 @@ class Beside:
 class Backbone:
     """Facts of a held host and the deeds that need them."""
 
-    def __init__(self, host: Any, processor: Any, tower: str = "", pyramid: str = "") -> None:
+    def __init__(self, host: Any, processor: Any, tower: str = "", pyramid: str = "", palette: bool = False) -> None:
         self.facts = facts_of(host, processor)
         self.host, self.processor = host, processor
         if self.facts.template and not getattr(processor, "chat_template", None):
@@ -78,6 +80,7 @@ class Backbone:
         self.dynamic = self.sight.any_shape
         self.tower = Tower(tower, self.device) if tower else None
         self.pyramid: Pyramid | None = None
+        self.palette = Palette() if palette else None
         self.sight.has_grid = not tower
         self._spelled = lru_cache(1024)(self._spell)
         ids = torch.arange(0, self.vocab_size, max(1, self.vocab_size // 512), device=self.device)
@@ -145,7 +148,7 @@ class Backbone:
         """The vision tower's input for canvas views; the processor's own crop, resize and padding are switched off."""
         if not views:
             return {}
-        own = ((TOWER_PIXELS, self.tower), (PYRAMID_PIXELS, self.pyramid))
+        own = ((TOWER_PIXELS, self.tower), (PYRAMID_PIXELS, self.pyramid), (PALETTE_PIXELS, self.palette))
         return self.sight.pixels(views) | {name: eye.pixels(views) for name, eye in own if eye is not None}
 
     def given(self, pixels: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -153,7 +156,7 @@ class Backbone:
         return {
             k: v.to(self.device, self.dtype if v.is_floating_point() else None)
             for k, v in (self.sight.given(pixels) if pixels else {}).items()
-            if k not in (TOWER_PIXELS, PYRAMID_PIXELS)
+            if k not in (TOWER_PIXELS, PYRAMID_PIXELS, PALETTE_PIXELS)
         }
 
     def look(self, pixels: dict[str, Tensor]) -> Look:
@@ -168,6 +171,8 @@ class Backbone:
         look = self.sight.look(out, pixels)
         if self.pyramid is not None:
             look = replace(look, pyramid=self.pyramid.look(pixels[PYRAMID_PIXELS]))
+        if self.palette is not None:
+            look = replace(look, colours=pixels[PALETTE_PIXELS].to(self.device))
         if self.tower is None:
             return look
         layers = self.tower.look(pixels[TOWER_PIXELS])

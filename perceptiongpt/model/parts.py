@@ -59,7 +59,7 @@ def detach_pointing(model: Any) -> None:
     """Take off all that serves regions, the adapter included; what is left only asks."""
     if model.settings.ask is None:
         raise ValueError("this model only points, so nothing would be left; detach the whole of it (adapt.detach)")
-    model.settings, model.backbone.pyramid = model.settings.asking, None
+    model.settings, model.backbone.pyramid, model.backbone.palette = model.settings.asking, None, None
     drop_regions(model)
     model.place = model.cells = model.locations = model.location_heads = None
     unload(model)

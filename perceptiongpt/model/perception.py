@@ -24,6 +24,7 @@ from perceptiongpt.model.context import enumerated, looks, shuffled, written_are
 from perceptiongpt.model.echo import Echo
 from perceptiongpt.model.fusion import LayerFusion
 from perceptiongpt.model.interactive import Asker
+from perceptiongpt.model.palette import BINS, histograms
 from perceptiongpt.model.parts import attach_asker, detach_pointing, drop_regions, spelling
 from perceptiongpt.model.requests import listen
 from perceptiongpt.model.seen import Seen
@@ -45,7 +46,8 @@ class PerceptionModel(nn.Module):
         width, layers = backbone.width, backbone.layer_count
         self.settings, self.backbone, self.host = settings, backbone, backbone.host
         self.vis_id = backbone.vocab_size
-        self.encoder = RegionEncoder(width, backbone.row_norm, settings.decoder_width * settings.region_features)
+        shown = (settings.decoder_width * settings.region_features, BINS * settings.region_colours)
+        self.encoder = RegionEncoder(width, backbone.row_norm, *shown)
         named = ("enumerates", "looks_twice", "weighs_match", "learns_match", "passes_over")
         grown = {name: getattr(settings, name) for name in named}
         sizes = (settings.decoder_width, settings.decoder_depth, settings.read_window)
@@ -108,7 +110,7 @@ class PerceptionModel(nn.Module):
         logits = self.head(states[:, :-1][supervised])  # [P, V + new]
         shown, keys = (None, None) if seen.prepared is None else (seen.prepared.map.cells, seen.prepared.keys)
         targets = batch.labels[:, 1:][supervised]
-        return Output(logits, targets, found, seen.cells, again, shown, keys, maybe, seen.named)
+        return Output(logits, targets, found, seen.cells, again, shown, keys, maybe, seen.named, seen.colours)
 
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The language model's states and what it was given, each [B, T, D], and the states that say regions."""
@@ -173,7 +175,7 @@ class PerceptionModel(nn.Module):
             tokens = tuple(t + place.to(t.dtype) for t in tokens)
         if self.asker is not None:
             tokens, sources, sources_hw = self.asker.look(replace(look, tokens=tokens))
-        return Seen(tokens, prepared, look.cells, grids, sources, sources_hw, look.deep, named)
+        return Seen(tokens, prepared, look.cells, grids, sources, sources_hw, look.deep, named, look.colours)
 
     def encode(self, batch: Batch, seen: Seen) -> Tensor:
         """The regions of a batch as vectors [N, D], and with `region_features` of what their pictures show there."""
@@ -185,13 +187,14 @@ class PerceptionModel(nn.Module):
             return batch.boxes.new_zeros(0, self.backbone.width)
         with torch.autocast(batch.boxes.device.type, enabled=False):
             there = self.looks(written_areas(batch), batch.points, seen, batch.picture)
-            return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown, there)
+            return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown, *there)
 
-    def looks(self, areas: Tensor, points: Tensor, seen: Seen, picture: Tensor) -> Tensor | None:
-        """What pictures show there, see `context.looks`; None where region vectors carry nothing of it."""
+    def looks(self, areas: Tensor, points: Tensor, seen: Seen, picture: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """What pictures show there (`context.looks`), in which colours (`palette`); None of what isn't carried."""
         if not self.settings.region_features or seen.prepared is None:
-            return None
-        return looks(seen.prepared.map, areas, points, picture)
+            return None, None
+        colours = None if seen.colours is None else histograms(seen.colours, areas, picture, points)
+        return looks(seen.prepared.map, areas, points, picture), colours
 
     def spell(self, vectors: Tensor) -> Tensor:
         """Region vectors [N, D] as the K embeddings written at each region's tokens: [N * K, D].
@@ -270,7 +273,7 @@ class PerceptionModel(nn.Module):
         """Decoded regions, each of its picture (long [N]), as the vectors that are fed back: [N, D]."""
         has = torch.tensor([[True, True, False]], device=regions.boxes.device).expand(len(regions.boxes), -1)
         masks, points = regions.masks.sigmoid(), regions.boxes[:, :2]
-        return self.encoder(regions.boxes, masks, points, has, self.looks(masks, points, seen, picture))
+        return self.encoder(regions.boxes, masks, points, has, *self.looks(masks, points, seen, picture))
 
     # -- what was added ------------------------------------------------------------------------------------------
 
@@ -290,7 +293,7 @@ def equip(host: nn.Module, processor: Any, *, seed: int = 0, **settings: Any) ->
     host. Raises HostError for hosts that cannot be held. Added parts are float32 on the host's device.
     """
     made = Settings(**settings)
-    backbone = Backbone(host, processor, made.tower, made.pyramid)
+    backbone = Backbone(host, processor, made.tower, made.pyramid, made.region_colours)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = PerceptionModel(backbone, made)

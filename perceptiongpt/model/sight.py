@@ -37,6 +37,7 @@ class Look:
     layers: tuple[Tensor, ...]  # each [P, h, w, C]: hidden states of the vision tower, first to last
     deep: tuple[tuple[Tensor, ...], ...] = ()  # for each picture, what is added at its tokens in the first layers
     pyramid: tuple[Tensor, ...] = ()  # each [P, C, h, w], coarse to fine: what a network of the plug-in's own shows
+    colours: Tensor | None = None  # [P, 3, s, s] in 0..1: the plain pixels, where regions are told their colours
 
     @classmethod
     def joined(cls, looks: Sequence[Look]) -> Look:
@@ -48,7 +49,9 @@ class Look:
             for maps in ((one.layers for one in looks), (one.pyramid for one in looks))
         )
         tokens, deep = (tuple(chain(*x)) for x in ((one.tokens for one in looks), (one.deep for one in looks)))
-        return cls(tokens, torch.cat([one.cells for one in looks]), layers, deep, pyramid)
+        plain = [one.colours for one in looks if one.colours is not None]
+        colours = torch.cat(plain) if plain else None
+        return cls(tokens, torch.cat([one.cells for one in looks]), layers, deep, pyramid, colours)
 
 
 class Square:
