@@ -2,19 +2,26 @@
 
 python tools/package_weights.py runs/first_light/model perceptiongpt/weights
 python tools/package_weights.py runs/seventh_light/model runs/further/model perceptiongpt/weights
+python tools/package_weights.py runs/tenth_light/model perceptiongpt/weights --onto perceptiongpt/weights
 
 Of several moments of one training the plug-in's own tensors are averaged; host modules and adapter, which must not have
 learned in between, are the first's. History keeps every set of weights, so the plug-in's own and host modules are
 written in steps of `--coarse` of their root mean squares, the adapter in a sixth of that, and all are packed. peft
 reads the adapter no more; `load` does, and `store.save` writes it as peft would.
+
+What went on from a packaged folder with most of it frozen is packaged `--onto` that: its files stay as they are, byte
+for byte, and what of the plug-in's own has other numbers now stands in a small file beside them. Where decoders learnt
+nothing the operating point stays, too; else calibrate anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +34,25 @@ from perceptiongpt.model.adapt import ADAPTER_FILE
 LIMIT_MEGABYTES = 40
 
 
-def package(sources: Sequence[Path], target: Path, host_name: str = "default", coarse: float = 0.6) -> int:
+def package(
+    sources: Sequence[Path],
+    target: Path,
+    host_name: str = "default",
+    coarse: float = 0.6,
+    onto: Path | None = None,
+) -> int:
     """Write the mean of `sources` to `target` in a byte a number, or in steps of `coarse`; returns its size in bytes.
 
-    Raises ValueError for a source that differs in more than the numbers of its own, a `coarse` that is no share, and
-    beyond the limit.
+    With `onto`, a packaged folder that they began with, only what differs from it. Raises ValueError for a source that
+    differs in more than the numbers of its own (of the first, or of `onto`), a `coarse` that is no share, and beyond
+    the limit; OSError for what can't be read.
     """
     if not 0 <= coarse <= 1:
         raise ValueError(f"coarse is {coarse}; wanted a share of the root mean square, 0 to 1")
+    base = None if onto is None else _Base.of(onto, sources[0])
     host, processor = open_host(host_name, "bfloat16", "cpu")
     model = store.load(sources[0], host, processor)
-    own, others = model.added(), [tensors.read(source / store.OWN) for source in sources[1:]]
+    own, others = model.added(), [store.read_own(source) for source in sources[1:]]
     shapes = {name: parameter.shape for name, parameter in own.items()}
     for source, other in zip(sources[1:], others, strict=True):
         alike = {name: tensor.shape for name, tensor in other.items()} == shapes
@@ -54,11 +69,45 @@ def package(sources: Sequence[Path], target: Path, host_name: str = "default", c
     if adapter.exists():
         tensors.write(tensors.read(adapter), adapter, torch.int8, coarse / 6)
         tensors.pack(adapter)
+    if base is not None:
+        base.keep(target, own, coarse)
     shutil.rmtree(target / store.PROCESSOR)  # nothing reads it, and its tokenizer would be a tenth of the download
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     if size > LIMIT_MEGABYTES * 1_000_000:
         raise ValueError(f"{target} has {size / 1e6:.1f} MB, more than {LIMIT_MEGABYTES}; train with fewer parameters")
     return size
+
+
+@dataclass(frozen=True)
+class _Base:
+    """A packaged folder that is gone on from: its files, packed, by name; its own tensors; its operating point."""
+
+    files: dict[str, bytes]
+    own: dict[str, torch.Tensor]
+    operating: dict[str, Any]
+
+    @classmethod
+    def of(cls, folder: Path, source: Path) -> _Base:
+        """What of `folder` stays; ValueError where `source` has other host modules or another adapter."""
+        names = [name for name in (store.HOST, f"{store.ADAPTER}/{ADAPTER_FILE}") if tensors.exists(folder / name)]
+        for name in names:
+            held, now = tensors.read(folder / name), tensors.read(source / name)
+            if held.keys() != now.keys() or not all(torch.equal(held[n].to(t), t) for n, t in now.items()):
+                raise ValueError(f"{source} has another {name} than {folder}; package it whole, without --onto")
+        files = {name + tensors.PACKED: (folder / (name + tensors.PACKED)).read_bytes() for name in (store.OWN, *names)}
+        operating = store.read_config(folder).get(store.OPERATING, {})
+        return cls(files, tensors.read(folder / store.OWN), operating)
+
+    def keep(self, target: Path, own: Mapping[str, torch.Tensor], coarse: float) -> None:
+        """Put what stays into `target`, and beside it those of `own` that differ."""
+        later = {n: p for n, p in own.items() if n not in self.own or not torch.equal(self.own[n].to(p), p)}
+        tensors.write(later, target / store.LATER, torch.int8, coarse)
+        tensors.pack(target / store.LATER)
+        for name, whole in self.files.items():
+            (target / name).write_bytes(whole)
+        if self.operating and not any(name.startswith("decoder.") for name in later):
+            config = {**store.read_config(target), store.OPERATING: self.operating}
+            (target / store.CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
 def _kept_still(source: Path) -> tuple[Any, ...]:
@@ -74,9 +123,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("sources", type=Path, nargs="+")
     parser.add_argument("target", type=Path)
     parser.add_argument("--coarse", type=float, default=0.6, help="0: as fine as a byte goes (default: 0.6)")
+    parser.add_argument("--onto", type=Path, help="a packaged folder whose files stay as they are")
     told = parser.parse_args(argv)
     try:
-        size = package(told.sources, told.target, coarse=told.coarse)
+        size = package(told.sources, told.target, coarse=told.coarse, onto=told.onto)
     except (ValueError, OSError) as error:
         print(f"package_weights: {error}", file=sys.stderr)
         return 2

@@ -8,7 +8,8 @@
     processor/                the host's processor, unchanged
     README.md                 the model card, where a run filled one in
 
-A file of tensors may stand there gzipped, with `.gz` after its name.
+A file of tensors may stand there gzipped, with `.gz` after its name. Where a few of the plug-in's own were learnt later
+than the rest (tools/package_weights.py), they stand in perception_later.safetensors and are meant.
 
 `load` refuses what is missing, left over, of another shape or made for another host, and says which. What points and
 what asks may be saved each by itself, and `add_asking` puts the second on a model that has the first.
@@ -38,9 +39,10 @@ from perceptiongpt.model.perception import PerceptionModel, Settings, equip
 from perceptiongpt.model.settings import GROWN
 
 FORMAT = 1
-CONFIG, OWN, ASKING, HOST, ADAPTER, PROCESSOR = (
+CONFIG, OWN, LATER, ASKING, HOST, ADAPTER, PROCESSOR = (
     "config.json",
     "perception.safetensors",
+    "perception_later.safetensors",
     "asking.safetensors",
     "host_modules.safetensors",
     "adapter",
@@ -214,6 +216,12 @@ def _host_parameters(model: PerceptionModel, settings: Settings) -> dict[str, to
     }
 
 
+def read_own(folder: str | Path) -> dict[str, Tensor]:
+    """The plug-in's own tensors in `folder`, those that were learnt later in the place of the former."""
+    own, later = Path(folder) / OWN, Path(folder) / LATER
+    return _read(own) | (_read(later) if tensors.exists(later) else {})
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     if not tensors.exists(path):
         raise StoreError(f"{path} is missing; the model folder is incomplete, copy it again")
@@ -240,8 +248,8 @@ def _stored_parts(
 ) -> list[tuple[Mapping[str, Tensor], Mapping[str, Tensor], Path]]:
     """Each part of the model, but what begins with `born`, beside what the folder holds for it, all read before use."""
     wanted: list[tuple[Mapping[str, Tensor], Path]] = [(p, folder / n) for p, n in _own(model, model.settings, born)]
-    left = {OWN, ASKING} - {path.name for _, path in wanted}
-    for name in left:
+    named = {path.name for _, path in wanted}
+    for name in sorted({OWN, ASKING} - named | ({LATER} if OWN not in named else set())):
         if tensors.exists(folder / name):
             raise StoreError(f"{folder / name} is there, but the settings name no such plug-in; remove it")
     try:
@@ -254,7 +262,7 @@ def _stored_parts(
         raise StoreError(f"{folder / HOST} is there, but the settings name no trained host modules; remove it")
     if model.lora is not None:
         wanted.append((adapter_parameters(model), folder / ADAPTER / ADAPTER_FILE))
-    return [(parameters, _read(path), path) for parameters, path in wanted]
+    return [(p, read_own(folder) if path.name == OWN else _read(path), path) for p, path in wanted]
 
 
 def _fill(parts: Sequence[tuple[Mapping[str, Tensor], Mapping[str, Tensor], Path]]) -> None:

@@ -21,7 +21,18 @@ from perceptiongpt.core.gzipped import unpack
 from perceptiongpt.hub import FILES
 from perceptiongpt.model.adapt import ADAPTER_FILE
 from perceptiongpt.model.perception import equip
-from perceptiongpt.model.store import ADAPTER, CONFIG, HOST, OWN, PROCESSOR, save
+from perceptiongpt.model.store import (
+    ADAPTER,
+    CONFIG,
+    HOST,
+    LATER,
+    OPERATING,
+    OWN,
+    PROCESSOR,
+    StoreError,
+    read_own,
+    save,
+)
 from perceptiongpt.model.tensors import PACKED, read
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import load
@@ -96,6 +107,66 @@ def test_what_is_no_other_moment_of_the_same_is_refused(model_folder: Path, tmp_
     with pytest.raises(ValueError, match="no other moment"):
         package([model_folder, later], tmp_path / "weights", "tiny:aya_vision")
     assert not (tmp_path / "weights").exists()
+
+
+@pytest.fixture
+def shipped(model_folder: Path, tmp_path: Path) -> Path:
+    """A packaged model with an operating point."""
+    package([model_folder], folder := tmp_path / "shipped", "tiny:aya_vision")
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps({**config, OPERATING: {"temperature": 2.0}}))
+    return folder
+
+
+def taught(shipped: Path, folder: Path, part: str) -> Path:
+    """A run's model that began with what is packaged, in which `part` learnt."""
+    model = load(shipped, device="cpu").model
+    with torch.no_grad():
+        for name, p in model.added().items():
+            if name.startswith(part):
+                p += torch.randn(p.shape, generator=torch.Generator().manual_seed(0))
+    return save(model, folder, "tiny:aya_vision")
+
+
+@pytest.mark.parametrize(("part", "stays"), [("encoder.", True), ("decoder.box", False)])
+def test_what_learnt_later_stands_beside_what_stays_as_it_was(
+    shipped: Path, tmp_path: Path, part: str, stays: bool
+) -> None:
+    new = taught(shipped, tmp_path / "new", part)
+    size = package([new], tmp_path / "weights", "tiny:aya_vision", onto=shipped)
+    assert size < 1.5 * sum(p.stat().st_size for p in shipped.rglob("*") if p.is_file())
+    for file in (OWN, f"{ADAPTER}/{ADAPTER_FILE}"):
+        assert (tmp_path / "weights" / (file + PACKED)).read_bytes() == (shipped / (file + PACKED)).read_bytes()
+    later, now, before = read(tmp_path / "weights" / LATER), read_own(tmp_path / "weights"), read_own(shipped)
+    assert later and all(name.startswith(part) for name in later)
+    assert all(torch.equal(now[name], later.get(name, t)) for name, t in before.items())
+    point = json.loads((tmp_path / "weights" / CONFIG).read_text()).get(OPERATING, {})
+    assert bool(point) == stays  # scores are the decoders'
+    held = load(tmp_path / "weights", device="cpu").model.added()
+    assert all(torch.allclose(held[name].float(), t.float(), atol=1e-6) for name, t in now.items())
+    again = taught(tmp_path / "weights", tmp_path / "again", part)  # twice later: two files all the same
+    package([again], tmp_path / "weights", "tiny:aya_vision", onto=tmp_path / "weights")
+    assert read(tmp_path / "weights" / OWN).keys() == read(shipped / OWN).keys()
+    assert not all(torch.equal(t, later[n]) for n, t in read(tmp_path / "weights" / LATER).items())
+
+
+def test_what_did_not_begin_with_it_is_not_put_onto_it(shipped: Path, tmp_path: Path) -> None:
+    new = taught(shipped, tmp_path / "new", "encoder.")
+    adapter = new / ADAPTER / ADAPTER_FILE
+    save_file({name: t + 1 for name, t in load_file(adapter).items()}, adapter)
+    with pytest.raises(ValueError, match="package it whole, without --onto"):
+        package([new], tmp_path / "weights", "tiny:aya_vision", onto=shipped)
+    assert not (tmp_path / "weights").exists()
+    assert package_weights.main([str(new), str(tmp_path / "weights"), "--onto", str(tmp_path / "nowhere")]) == 2
+
+
+def test_what_learnt_later_is_checked_as_the_rest_is(shipped: Path) -> None:
+    save_file({"decoder.more": torch.zeros(3)}, shipped / LATER)
+    with pytest.raises(StoreError, match="has 1 tensors that no part takes"):
+        load(shipped, device="cpu")
+    (shipped / LATER).write_bytes(b"no tensors")
+    with pytest.raises(StoreError, match=f"{LATER} cannot be read"):
+        load(shipped, device="cpu")
 
 
 def test_a_step_that_is_no_share_and_what_is_no_model_are_told_in_a_sentence(
