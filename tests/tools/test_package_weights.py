@@ -150,6 +150,21 @@ def test_what_learnt_later_stands_beside_what_stays_as_it_was(
     assert not all(torch.equal(t, later[n]) for n, t in read(tmp_path / "weights" / LATER).items())
 
 
+def test_host_modules_that_were_rounded_as_hosts_are_have_not_changed(tmp_path: Path) -> None:
+    module = "model.multi_modal_projector"
+    model = equip(*FAMILIES["aya_vision"](), decoder_width=32, trained_host_modules=(module,))
+    package([save(model, tmp_path / "model", "tiny:aya_vision")], shipped := tmp_path / "shipped", "tiny:aya_vision")
+    held = load(shipped, device="cpu", dtype="bfloat16").model
+    held.host.get_submodule(module).float()  # as training holds them
+    new = save(held, tmp_path / "new", "tiny:aya_vision")
+    package([new], tmp_path / "weights", "tiny:aya_vision", onto=shipped)
+    assert (tmp_path / "weights" / (HOST + PACKED)).read_bytes() == (shipped / (HOST + PACKED)).read_bytes()
+    whole = load_file(new / HOST)
+    save_file({name: t * 1.1 for name, t in whole.items()}, new / HOST)
+    with pytest.raises(ValueError, match="has another host_modules"):
+        package([new], tmp_path / "other", "tiny:aya_vision", onto=shipped)
+
+
 def test_what_did_not_begin_with_it_is_not_put_onto_it(shipped: Path, tmp_path: Path) -> None:
     new = taught(shipped, tmp_path / "new", "encoder.")
     adapter = new / ADAPTER / ADAPTER_FILE
