@@ -33,7 +33,7 @@ class Palette:
 
 def histograms(colours: Tensor, areas: Tensor, picture: Tensor, points: Tensor | None = None) -> Tensor:
     """The roots of the shares that BINS colours have of areas [N, S, S], each in its own of `colours` [P, 3, s, s]
-    (`picture` long [N]), or of empty ones at points [N, 2] (else the middle): float32 [N, BINS], rows of norm 1.
+    (`picture` long [N]), or of empty ones at points [N, 2] (else the middle): float32 [N, BINS], of mean square 1.
 
     A pixel counts for the eight colours of a cube of TONES^3 that it lies between, by how near it is. Roots tell a
     colour that covers a little from one that isn't there.
@@ -47,4 +47,4 @@ def histograms(colours: Tensor, areas: Tensor, picture: Tensor, points: Tensor |
         if len(here):
             pairs = (red.unsqueeze(1) * green).flatten(0, 1)  # [TONES^2, s * s]
             counted[here] = torch.einsum("np,ap,bp->nab", share[here], pairs, blue).flatten(1)
-    return counted.clamp(min=0).sqrt()
+    return (BINS * counted.clamp(min=0)).sqrt()
