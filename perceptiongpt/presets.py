@@ -303,7 +303,7 @@ def tenth_light() -> Run:
     ninth = ninth_light()
     *_, words, talk = ninth.stages
     still = ("decoder.", "fusion", "namer.", "encoder.look.", *(n for n in words.frozen if n.startswith("encoder.")))
-    counts = Rates(heads=5e-3, host=0.0, vision=0.0)
+    counts = Rates(heads=4e-3, host=0.0, vision=0.0)
     return replace(
         ninth,
         name="tenth_light",
@@ -311,8 +311,8 @@ def tenth_light() -> Run:
         out="runs/tenth_light",
         data=(("scenes:train", 0.35), ("pointed:train", 0.6), ("alike:train", 0.05)),
         stages=(
-            Stage(aim="words", steps=150, warmup=10, rates=counts, frozen=still),
-            replace(talk, steps=120, warmup=10),
+            Stage(aim="words", steps=100, warmup=10, rates=counts, frozen=still),
+            replace(talk, steps=100, warmup=10),
         ),
         settings={**ninth.settings, "region_colours": True},
     )

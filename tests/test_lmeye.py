@@ -130,8 +130,11 @@ def test_what_regions_were_given_later_goes_with_them(tmp_path: Path) -> None:
     asks = store.load(tmp_path / "asks", *FAMILIES["aya_vision"]())
     detach_pointing(both)
     assert both.settings == asks.settings and not any(getattr(both.settings, name) for name in GROWN)
-    assert both.backbone.pyramid is None  # nothing looks at it any more
+    assert both.backbone.pyramid is None and both.backbone.palette is None  # nothing looks at them any more
     assert {n for n, _ in both.added().items()} == {n for n, _ in asks.added().items()}
+    (tmp_path / "asks" / f"{store.LATER}.gz").write_bytes(b"")
+    with pytest.raises(store.StoreError, match=f"{store.LATER} is there.* remove it"):
+        store.load(tmp_path / "asks", *FAMILIES["aya_vision"]())
 
 
 def test_detached_a_model_that_asked_leaves_the_host_as_it_was(family: str) -> None:

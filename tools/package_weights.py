@@ -10,8 +10,8 @@ written in steps of `--coarse` of their root mean squares, the adapter in a sixt
 reads the adapter no more; `load` does, and `store.save` writes it as peft would.
 
 What went on from a packaged folder with most of it frozen is packaged `--onto` that: its files stay as they are, byte
-for byte, and what of the plug-in's own has other numbers now stands in a small file beside them. Where decoders learnt
-nothing the operating point stays, too; else calibrate anew.
+for byte, and what of the plug-in's own has other numbers now stands in a small file beside them. Where only what is
+told of found regions learnt (TOLD_OF), the operating point stays, too; else calibrate anew.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from perceptiongpt.model import store, tensors
 from perceptiongpt.model.adapt import ADAPTER_FILE
 
 LIMIT_MEGABYTES = 40
+TOLD_OF = ("encoder.", "echo.")  # what is told of a region once it is found, and has its score
 
 
 def package(
@@ -107,7 +108,7 @@ class _Base:
         tensors.pack(target / store.LATER)
         for name, whole in self.files.items():
             (target / name).write_bytes(whole)
-        if self.operating and not any(name.startswith("decoder.") for name in later):
+        if self.operating and all(name.startswith(TOLD_OF) for name in later):
             config = {**store.read_config(target), store.OPERATING: self.operating}
             (target / store.CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
