@@ -295,29 +295,6 @@ def ninth_light() -> Run:
     )
 
 
-def tenth_light() -> Run:
-    """`ninth_light` given colours that region vectors count: colour words teach what reads them, then the echo learns.
-
-    Nothing else learns. docs/model_card.md tells how the packaged weights went through it, and what they score.
-    """
-    ninth = ninth_light()
-    *_, words, talk = ninth.stages
-    still = ("decoder.", "fusion", "namer.", "encoder.look.", *(n for n in words.frozen if n.startswith("encoder.")))
-    counts = Rates(heads=4e-3, host=0.0, vision=0.0)
-    return replace(
-        ninth,
-        name="tenth_light",
-        start="runs/ninth_light",
-        out="runs/tenth_light",
-        data=(("scenes:train", 0.35), ("pointed:train", 0.6), ("alike:train", 0.05)),
-        stages=(
-            Stage(aim="words", steps=100, warmup=10, rates=counts, frozen=still),
-            replace(talk, steps=100, warmup=10),
-        ),
-        settings={**ninth.settings, "region_colours": True},
-    )
-
-
 # A narrow static path: where all is told in advance, there is nothing left to ask for.
 ASK = {"network": "rvii", "reads": "grid", "static_tokens": 4, "replies": 5, "width": 256, "depth": 3}
 
@@ -358,7 +335,6 @@ PRESETS: dict[str, Callable[[], Run]] = {
     "seventh_light": seventh_light,
     "eighth_light": eighth_light,
     "ninth_light": ninth_light,
-    "tenth_light": tenth_light,
     "lmeye_align": lmeye_align,
     "lmeye_instruct": lmeye_instruct,
 }
