@@ -124,7 +124,7 @@ def taught(shipped: Path, folder: Path, part: str) -> Path:
     with torch.no_grad():
         for name, p in model.added().items():
             if name.startswith(part):
-                p += torch.randn(p.shape, generator=torch.Generator().manual_seed(0))
+                p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
     return save(model, folder, "tiny:aya_vision")
 
 
