@@ -104,8 +104,9 @@ class _Base:
     def keep(self, target: Path, own: Mapping[str, torch.Tensor], coarse: float) -> None:
         """Put what stays into `target`, and beside it those of `own` that differ."""
         later = {n: p for n, p in own.items() if n not in self.own or not torch.equal(self.own[n].to(p), p)}
-        tensors.write(later, target / store.LATER, torch.int8, coarse)
-        tensors.pack(target / store.LATER)
+        if later:
+            tensors.write(later, target / store.LATER, torch.int8, coarse)
+            tensors.pack(target / store.LATER)
         for name, whole in self.files.items():
             (target / name).write_bytes(whole)
         if self.operating and all(name.startswith(TOLD_OF) for name in later):

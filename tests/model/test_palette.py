@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from a_descent import descended
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -129,14 +130,7 @@ def test_colour_words_teach_it_and_names_do_not(equipped: Make) -> None:
     looks_loss(model, cells, named, share, colours).backward()
     assert model.encoder.palette.weight.grad is None
     told = {"named": ([[], []], ()), "coloured": (words, ("green",))}
-    optimiser = torch.optim.Adam([model.encoder.palette.weight], 1e-2)
-    costs = []
-    for _ in range(60):
-        cost = looks_loss(model, cells, told, share, colours)
-        optimiser.zero_grad()
-        cost.backward()
-        optimiser.step()
-        costs.append(float(cost.detach()))
+    costs = descended(lambda: looks_loss(model, cells, told, share, colours), [model.encoder.palette.weight], 60)
     assert costs[-1] < 0.5 * costs[0]
     with torch.no_grad():
         assert float(looks_loss(model, cells, told, share)) > 2 * costs[-1]  # without the pixels they are alike

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from a_descent import descended
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -254,14 +255,7 @@ def test_looks_learn_names_and_without_names_cost_nothing(equipped: Make, region
     named = [named_masks([region("mask", 0), region("box", 3)], canvas), named_masks([region("box+mask", 6)], canvas)]
     told = {"named": (named, ()), "coloured": ([[], []], ("red", "blue"))}
     share = {"named": 1.0, "coloured": 1.0}
-    optimiser = torch.optim.Adam(model.encoder.look.parameters(), 1e-2)
-    costs = []
-    for _ in range(30):
-        cost = looks_loss(model, cells, told, share)
-        optimiser.zero_grad()
-        cost.backward()
-        optimiser.step()
-        costs.append(float(cost.detach()))
+    costs = descended(lambda: looks_loss(model, cells, told, share), model.encoder.look.parameters(), 30)
     assert costs[-1] < 0.5 * costs[0]
     with torch.no_grad():
         none, half, whole = (looks_loss(model, cells, told, {**share, "named": w}).item() for w in (0.0, 0.5, 1.0))

@@ -165,6 +165,12 @@ def test_host_modules_that_were_rounded_as_hosts_are_have_not_changed(tmp_path: 
         package([new], tmp_path / "other", "tiny:aya_vision", onto=shipped)
 
 
+def test_where_nothing_learnt_nothing_stands_beside(shipped: Path, tmp_path: Path) -> None:
+    package([taught(shipped, tmp_path / "new", "nothing")], tmp_path / "weights", "tiny:aya_vision", onto=shipped)
+    there, before = ({p.name: p.read_bytes() for p in f.rglob("*.gz")} for f in (tmp_path / "weights", shipped))
+    assert there == before
+
+
 def test_what_did_not_begin_with_it_is_not_put_onto_it(shipped: Path, tmp_path: Path) -> None:
     new = taught(shipped, tmp_path / "new", "encoder.")
     adapter = new / ADAPTER / ADAPTER_FILE
