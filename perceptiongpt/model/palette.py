@@ -35,8 +35,9 @@ def histograms(colours: Tensor, areas: Tensor, picture: Tensor, points: Tensor |
     """The roots of the shares that BINS colours have of areas [N, S, S], each in its own of `colours` [P, 3, s, s]
     (`picture` long [N]), or of empty ones at points [N, 2] (else the middle): float32 [N, BINS], of mean square 1.
 
-    A pixel counts for the eight colours of a cube of TONES^3 that it lies between, as it is near them. Roots (Hellinger's
-    distance; Arandjelović and Zisserman, 2012) tell a colour that covers a little from one that isn't there.
+    A pixel counts for the eight colours of a cube of TONES^3 that it lies between, by how near it is. Roots
+    (Hellinger's distance; Arandjelović and Zisserman, 2012) tell a colour that covers a little from one that isn't
+    there.
     """
     share = cells_target(areas, (colours.shape[-2], colours.shape[-1]), points)  # [N, s * s]
     tones = torch.linspace(0.0, 1.0, TONES, device=colours.device).view(TONES, 1)
