@@ -23,12 +23,13 @@ from perceptiongpt.metrics.several import rejection
 
 AGREE = (1.0, 0.8, 0.7, 0.6, 0.5)  # tried for `agree`; the first is the box as it was decoded
 MORE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)  # for `more`, `counted`
+ALIKE = (0.0, 4.0, 8.0)  # for `alike`: each is asked anew
 HALF = 5e-5  # by which the score of a kept answer, of four places, may lie above the one that was given
 
 
-def ends(several: Sequence[Judged], counts: Sequence[tuple[Judged, int]] = ()) -> tuple[float, float]:
+def ends(several: Sequence[Judged], counts: Sequence[tuple[Judged, int]] = ()) -> tuple[float, float, float]:
     """What the second and further things of a model that enumerates should score, as scores are born: to be found, and
-    to be told of in words.
+    to be told of in words; and what that is worth, mean F1 and the share of right numbers together.
 
     The first is what gives groups the best mean F1, their boxes drawn with the `agree` that suits them best; the second
     what tells the right number, given beside the answer, in most of `counts`; where there are none of either, what
@@ -36,26 +37,29 @@ def ends(several: Sequence[Judged], counts: Sequence[tuple[Judged, int]] = ()) -
     MORE.
     """
     untouched, kept = OperatingPoint(), groups(measured(several))
-    more, counted = untouched.more, untouched.counted
+    more, counted, worth = untouched.more, untouched.counted, 0.0
     if kept:
         drawn = [[_redrawn(row, agree) for row in kept] for agree in AGREE]
         best = {least: max(fmean(group_f1(_ended(r, least)) for r in some) for some in drawn) for least in MORE}
         more = max(MORE, key=lambda least: round(best[least], 4))
+        worth += best[more]
     if counts:
         right = {least: sum(_end(pair, least) == number for pair, number in counts) for least in MORE}
         counted = max(MORE, key=right.__getitem__)
-    return more, counted
+        worth += right[counted] / len(counts)
+    return more, counted, worth
 
 
 def calibrate(
-    rows: Sequence[Measure], t_acc: float, more: float | None = None, counted: float = 0.0
+    rows: Sequence[Measure], t_acc: float, more: float | None = None, counted: float = 0.0, alike: float = 0.0
 ) -> tuple[OperatingPoint, dict[str, Any]]:
     """The operating point for answers that were given with scores as they are born and nothing left out.
 
     `agree` is what gives the first boxes of one thing the best mean IoU; the rest is fitted to boxes drawn so. Of each
     question the first region counts, right where its box has IoU >= 0.5 with a true one, so never where there is none.
     `min_score` is the largest at which a share `t_acc` of what is there is still found, 0 where none is. `more` and
-    `counted`, with which a model that enumerates answered, are told anew in calibrated scores. Beside the point: "raw"
+    `counted`, with which a model that enumerates answered, are told anew in calibrated scores, and `alike` stays, a
+    logit's. Beside the point: "raw"
     and "calibrated" (`metrics.calibration`) and "rejection" at that point. Raises ValueError where the answers hold no
     scores, are all right or all wrong, or where nothing that is there was asked for.
     """
@@ -71,7 +75,7 @@ def calibrate(
     below = 0.0 if under == above else float(f"{1 / under:.4g}")
     best = [_best(r) for r in rows]
     least = stands_for([s for s, there in zip(best, some, strict=True) if there], t_acc)
-    point = OperatingPoint(temperature=temperature, bias=bias, agree=agree, below=below)
+    point = OperatingPoint(temperature=temperature, bias=bias, agree=agree, below=below, alike=alike)
     if more is not None:
         point = replace(point, more=round(_again([more], point)[0], 4))
     if counted:

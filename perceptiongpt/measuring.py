@@ -79,7 +79,7 @@ def calibrate(told: Namespace) -> None:
     write_whole(file, lambda out: out.write((json.dumps(config, indent=1) + "\n").encode()))
     raw, sure, none = found["raw"], found["calibrated"], found["rejection"]
     print(f"{data}, {len(pairs)} questions, {sure['n']} of them answered with a region")
-    chosen = {k: v for k, v in asdict(point).items() if ends or k not in ("more", "counted")}
+    chosen = {k: v for k, v in asdict(point).items() if ends or k not in ("more", "counted", "alike")}
     print("  ".join(f"{name} {value:g}" for name, value in chosen.items()))
     print(f"ECE {raw['ece']:.4f} before, {sure['ece']:.4f} after; AURC {sure['aurc']:.4f}")
     n_acc = "–" if none["n_acc"] is None else f"{none['n_acc']:.4f}"
@@ -90,26 +90,31 @@ def calibrate(told: Namespace) -> None:
 
 
 def _ends(eye: Any, told: Namespace) -> dict[str, float]:
-    """The `more` and the `counted` of a model that enumerates, as scores are born: by groups and questions for numbers
-    on composed scenes, by what groups other data have. Leaves the eye as it was asked, with nothing ended or sorted."""
+    """The `more`, the `counted` and the `alike` of a model that enumerates, as scores are born: by groups and questions
+    for numbers on composed scenes, by what groups other data have. Leaves the eye as it was asked, with nothing ended
+    or sorted."""
     from perceptiongpt import evaluate as verb
-    from perceptiongpt.calibrate import MORE, ends
+    from perceptiongpt.calibrate import ALIKE, MORE, ends
     from perceptiongpt.core.operating import OperatingPoint
     from perceptiongpt.data.phrases import answer_count
     from perceptiongpt.data.scene_talk import COUNTS_UP_TO
     from perceptiongpt.questions import questions_of
 
-    eye.as_found, eye.operating = True, OperatingPoint(more=min(MORE))
     kind, _, rest = told.data.partition(":")
-    if kind != "scenes":
-        more, counted = ends(verb.evaluate(eye, questions_of(told.data)[0], told.n, told.batch))
-        return {"more": more, "counted": counted}
     split, _, seed = rest.partition(":")
-    some = ((f"groups:{split}:{seed or 1}", 8), (f"questions:{split}:{seed or 1}:count", 3))
-    groups, counts = (verb.evaluate(eye, questions_of(d)[0], max(8, told.n // part), told.batch) for d, part in some)
+    some: list[tuple[str, int]] = [(told.data, 1)]
+    if kind == "scenes":
+        some = [(f"groups:{split}:{seed or 1}", 8), (f"questions:{split}:{seed or 1}:count", 3)]
     number = {answer_count(n): n for n in range(COUNTS_UP_TO + 1)}
-    more, counted = ends(groups, [(pair, number[pair.question.answers[0]]) for pair in counts])
-    return {"more": more, "counted": counted}
+    eye.as_found, best, chosen = True, -1.0, dict[str, float]()
+    for alike in ALIKE:
+        eye.operating = OperatingPoint(more=min(MORE), alike=alike)
+        asked = [verb.evaluate(eye, questions_of(data)[0], max(8, told.n // part), told.batch) for data, part in some]
+        counts = [(pair, number[pair.question.answers[0]]) for pairs in asked[1:] for pair in pairs]
+        more, counted, worth = ends(asked[0], counts)
+        if worth > best:
+            best, chosen = worth, {"more": more, "counted": counted, "alike": alike}
+    return chosen
 
 
 def score(told: Namespace) -> None:

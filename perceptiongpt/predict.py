@@ -115,7 +115,8 @@ class Eye:
 
     def hear(self, prompts: Batch, seen: Encoded, pictures: Sequence[Any], **how: Any) -> list[Spoken]:
         """`generate` at the operating point, or with a `more` of its own."""
-        spoken = generate(self.model, prompts, seen, pictures, **{"more": self.operating.least_logit(), **how})
+        chosen = {"more": self.operating.least_logit(), "alike": self.operating.alike}
+        spoken = generate(self.model, prompts, seen, pictures, **{**chosen, **how})
         if self.as_found or not self.model.settings.enumerates:
             return spoken
         return [left_to_right(s, self.model.settings.vis_tokens) for s in spoken]

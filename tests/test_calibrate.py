@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.special import expit, log_expit
 
 from perceptiongpt.answers import Said
-from perceptiongpt.calibrate import MORE, calibrate, ends
+from perceptiongpt.calibrate import ALIKE, MORE, calibrate, ends
 from perceptiongpt.cli import main
 from perceptiongpt.core.masks import encode_rle
 from perceptiongpt.core.operating import OperatingPoint
@@ -178,8 +178,8 @@ def test_a_group_that_is_enumerated_ends_where_it_is_best(weak: tuple[float, ...
     said = [Packed(THING, score=0.9), Packed(ASIDE, score=0.7), *(Packed((0, 0, 5, 5), score=s) for s in weak)]
     group = Judged(Question("q-0", "the xs", "group", both, (80, 60)), Said("", tuple(said)))
     single = [row.pair for row in rows([0.8, 0.3], [True, False], [True] * 2)]
-    assert ends([group, *single]) == (more, 0.0)
-    assert ends(single) == (OperatingPoint().more, 0.0)
+    assert ends([group, *single])[:2] == (more, 0.0)
+    assert ends(single) == (OperatingPoint().more, 0.0, 0.0)
 
 
 def test_what_comes_after_the_end_of_a_group_is_not_found_however_sure_it_is() -> None:
@@ -207,16 +207,17 @@ def test_numbers_are_told_where_they_are_right_and_groups_end_where_they_are_bes
     group = Judged(Question("g-0", "the xs", "group", there, (80, 60)), said)
     question = Question("c-0", "How many?", "count", (), (80, 60), answers=("Two.",))
     counts = [(Judged(question, said), number) for number in (2, 2, 3)]
-    assert ends([group], counts) == (0.1, 0.55)
+    assert ends([group], counts) == (0.1, 0.55, pytest.approx(1 + 2 / 3))
 
 
 def test_where_answers_ended_is_told_in_calibrated_scores() -> None:
     given = rows([0.8, 0.3, 0.4, 0.6], [True, False, False, True], [True] * 4)
-    point, _ = calibrate(given, 0.5, more=0.2, counted=0.6)
+    point, _ = calibrate(given, 0.5, more=0.2, counted=0.6, alike=8.0)
+    assert point.alike == 8.0
     plain = OperatingPoint(temperature=point.temperature, bias=point.bias, below=point.below)
     wanted = plain.scores(torch.logit(torch.tensor([0.2, 0.6]))).tolist()
     assert [point.more, point.counted] == pytest.approx(wanted, abs=1e-4)
-    assert calibrate(given, 0.5)[0] == replace(point, more=OperatingPoint().more, counted=0.0)
+    assert calibrate(given, 0.5)[0] == replace(point, more=OperatingPoint().more, counted=0.0, alike=0.0)
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
@@ -292,7 +293,8 @@ def test_a_model_that_enumerates_is_asked_where_to_end_before_it_is_calibrated(
     asked: list[tuple[Any, ...]] = []
 
     def answering(eye: Eye, questions: Iterator[Asked], n: int, *_: Any) -> list[Judged]:
-        """Two surely found of what there is and one more, less surely; every other single thing is missed."""
+        """Two surely found of what there is and one more, less surely, but with some `alike`; every other single thing
+        is missed."""
         some = list(islice((q for one in questions for q in one.questions), n))
         asked.append((eye.as_found, eye.looks_closer, eye.operating, {q.kind for q in some}, len(some)))
         said = []
@@ -300,7 +302,7 @@ def test_a_model_that_enumerates_is_asked_where_to_end_before_it_is_calibrated(
             boxes = [Packed(t.box) for t in q.targets[:3]] or [Packed((0, 0, 1, 1))] * 3
             if len(q.targets) < 2 and q.points:
                 boxes = [Packed((0, 0, 1, 1))] if i % 2 else boxes[:1]
-            scores = (0.7 - 0.2 * (i % 2), 0.65, 0.32)
+            scores = (0.7 - 0.2 * (i % 2), 0.65, 0.32 if eye.operating.alike == 4.0 else 0.05)
             said.append(Said("", tuple(replace(b, score=s) for b, s in zip(boxes, scores, strict=False))))
         return [Judged(q, one) for q, one in zip(some, said, strict=True)]
 
@@ -312,11 +314,11 @@ def test_a_model_that_enumerates_is_asked_where_to_end_before_it_is_calibrated(
     assert main(["calibrate", str(folder), "--data", data, "--n", "96", "--device", "cpu"]) == 0
     assert "more " in capsys.readouterr().out
     first, last = asked[0], asked[-1]
-    assert len(asked) == (3 if composed else 2)
-    assert all(one[:3] == (True, False, OperatingPoint(more=min(MORE))) for one in asked[:-1])
+    each = [alike for alike in ALIKE for _ in range(1 + composed)]
+    assert [one[:3] for one in asked[:-1]] == [(True, False, OperatingPoint(more=min(MORE), alike=a)) for a in each]
     assert last[:2] == (False, True)
     more, counted = last[2].more, last[2].counted
-    assert last[2] == OperatingPoint(more=more, counted=counted)
+    assert last[2] == OperatingPoint(more=more, counted=counted, alike=4.0)
     if composed:
         assert first[3:] == ({"group"}, 12) and asked[1][3:] == ({"count"}, 32) and counted in MORE
     assert (counted > 0) is composed

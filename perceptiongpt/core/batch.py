@@ -81,4 +81,4 @@ class Output:
     keys: Tensor | None = None  # [P, I, H]: what the pointer compares with in the pictures
     maybe: Tensor | None = None  # bool [n, n]: which of `regions` each may be as well, where order means nothing
     named: Tensor | None = None  # [P, D, hc, wc]: what a pyramid adds to the cells that decoders look at
-    colours: Tensor | None = None  # [P, 3, s, s]: the plain pixels, where region vectors carry their colours
+    colours: Tensor | None = None  # [P, 3, s, s]: the plain pixels, where an echo hears their colours

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-MOST_TEMPERATURE, MOST_BIAS = 100.0, 100.0
+MOST_TEMPERATURE, MOST_BIAS, MOST_ALIKE = 100.0, 100.0, 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,11 @@ class OperatingPoint:
     A box is drawn round the region's mask where that box and the decoded one have an IoU of `agree` or more: masks have
     the finer rim. Of a model that enumerates, the second and further things of one breath need a score of `more`, and
     the first that has less ends them; what is told in words, such as a number, wants to be sure of them, and needs
-    `counted` where that is more. Else, as it is born, it changes nothing. Raises ValueError for a temperature outside
-    0.01..100, one `below` outside it that isn't 0, a bias outside -100..100, and any other outside 0..1.
+    `counted` where that is more. Things of one name mostly look alike, so such a thing's logit gains `alike` for each
+    1 by which the cosine of what the picture shows there, and of what it shows at that before it which looks most like
+    it, is over a half. Else, as it is born, it changes nothing. Raises ValueError for a temperature outside 0.01..100,
+    one `below` outside it that isn't 0, a bias outside -100..100, an `alike` outside 0..100, and any other outside
+    0..1.
     """
 
     temperature: float = 1.0
@@ -35,10 +38,11 @@ class OperatingPoint:
     more: float = 0.25
     counted: float = 0.0
     below: float = 0.0
+    alike: float = 0.0
 
     def __post_init__(self) -> None:
         heat = (1 / MOST_TEMPERATURE, MOST_TEMPERATURE)
-        limits = (heat, (-MOST_BIAS, MOST_BIAS), *[(0.0, 1.0)] * 4, heat)
+        limits = (heat, (-MOST_BIAS, MOST_BIAS), *[(0.0, 1.0)] * 4, heat, (0.0, MOST_ALIKE))
         for field, (least, most) in zip(fields(self), limits, strict=True):
             value = getattr(self, field.name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -124,7 +124,7 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
                 f"host module {name!r} has no weights of its own (a tied head is the embedding); leave it out"
             )
     spoken = ("encoder.", "vis_row", "filler", "location", "echo")
-    words = ("decoder.", "fusion", "encoder.look.", "encoder.palette.", "namer.", *named)
+    words = ("decoder.", "fusion", "encoder.look.", "echo.palette.", "namer.", *named)
     for name, parameter in model.named_parameters():
         added, adapter = not name.startswith("host."), ".lora_" in name
         chosen = {

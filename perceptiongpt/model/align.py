@@ -21,7 +21,6 @@ from perceptiongpt.core.answer import Region
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.losses import cells_target
 from perceptiongpt.model.adapt import host_module
-from perceptiongpt.model.palette import histograms
 from perceptiongpt.tasks.point import matches
 
 TEMPERATURE = 0.07
@@ -113,11 +112,12 @@ def looks_loss(
     share: Mapping[str, float],
     colours: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy of naming what region vectors carry of the picture (`RegionEncoder.look`), summed over `told`.
+    """Cross-entropy of naming what is told of regions, summed over `told`: what their vectors carry of the picture
+    (`RegionEncoder.look`), and of "coloured" the shades that the echo hears (`Echo.shades`), too.
 
     `cells`: the decoders' map [P, C, h, w]. Each of `told` ("named": things, "coloured") has the named masks of each
-    picture and other names to choose among; its mean is multiplied by its share. "coloured" reads the plain pixels,
-    too, where `colours` [P, 3, s, s] has them: names are not to be learnt by colour.
+    picture and other names to choose among; its mean is multiplied by its share. Shades are counted where `colours`
+    [P, 3, s, s] are given.
     """
     total = cells.sum() * 0.0
     for over, (named, others) in told.items():
@@ -125,12 +125,14 @@ def looks_loss(
         if naming is not None:
             with torch.autocast(cells.device.type, enabled=False):
                 seen = matches(naming.share, cells.float().flatten(2), naming.picture)  # [R, C]
-                counted = None
+                carried = [model.encoder.look(seen)]
                 if over == "coloured" and colours is not None:
                     areas = torch.stack([mask for group in named for _, mask in group]).to(colours.device)
-                    counted = histograms(colours, areas, naming.picture)
-                logits = F.normalize(model.encoder.shown(seen, counted), dim=-1) @ naming.table.T / TEMPERATURE
-                total = total + share[over] * F.cross_entropy(logits, naming.which)
+                    carried.append(model.echo.shades(colours, areas, naming.picture))
+                for vectors in carried:  # shades are born zero, and have a gradient, too
+                    unit = F.normalize(vectors, dim=-1, eps=0.01 * model.backbone.row_norm)
+                    logits = unit @ naming.table.T / TEMPERATURE
+                    total = total + share[over] * F.cross_entropy(logits, naming.which)
     return total
 
 

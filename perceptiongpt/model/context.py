@@ -2,12 +2,13 @@
 
 Knows where regions lie and what was prepared of pictures. Knows no language model.
 
-N regions, S side of a mask, P pictures, C width of the decoders.
+N regions, S side of a mask, P pictures, C width of the decoders, D width of the language model.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from perceptiongpt.core.batch import Batch
@@ -56,3 +57,10 @@ def looks(prepared: PreparedMap, areas: Tensor, points: Tensor, picture: Tensor)
     """What pictures show at areas [N, S, S], each in its own (long [N]), or at points [N, 2] of empty ones: [N, C]."""
     share = cells_target(areas, prepared.hw, points)
     return matches(share, prepared.keys.float().transpose(1, 2), picture)
+
+
+def appearances(cells: Tensor, areas: Tensor, points: Tensor, picture: Tensor) -> Tensor:
+    """Directions of the image tokens `cells` [P, D, h, w] under areas [N, S, S], each of its own picture (long [N]), or
+    at points [N, 2] of empty ones: [N, D], each of norm 1."""
+    share = cells_target(areas, (cells.shape[-2], cells.shape[-1]), points)
+    return F.normalize(matches(share, cells.float().flatten(2), picture), dim=-1)

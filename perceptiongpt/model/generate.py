@@ -20,7 +20,7 @@ from transformers.generation.logits_process import LogitsProcessorList, Temperat
 from perceptiongpt.core.batch import Batch, Regions
 from perceptiongpt.core.slots import Words, places, since_region, write
 from perceptiongpt.model.perception import PerceptionModel
-from perceptiongpt.model.pointing import Heard, Pointing
+from perceptiongpt.model.pointing import Heard, Pointing, Spelled
 from perceptiongpt.model.prefix import follow, shared
 from perceptiongpt.model.requests import hear, listen
 from perceptiongpt.model.seen import Seen
@@ -53,6 +53,7 @@ def generate(
     seed: int | None = None,
     feedback: bool = True,
     more: float = 0.0,
+    alike: float = 0.0,
 ) -> list[Spoken]:
     """Answer left-padded prompts about the pictures of `seen`; `picture[b]` is row b's picture, -1 for text alone.
 
@@ -60,8 +61,9 @@ def generate(
     where its score is highest; requests look at the last.
 
     Greedy at temperature 0, else sampled with `seed`. `feedback=False` writes an empty region instead of the decoded
-    one (an ablation). `more`: in a model that enumerates, the score, as a logit, that a further thing needs
-    (`model.pointing`). Raises ValueError for prompts padded on the right and for pictures that do not exist.
+    one (an ablation). In a model that enumerates (`model.pointing`): `more`, the score, as a logit, that a further
+    thing needs, and `alike`, what that gains by looking like those before it. Raises ValueError for prompts padded on
+    the right and for pictures that do not exist.
     """
     mine = [[i] * (i >= 0) if isinstance(i, int) else list(i) for i in picture]  # each row's pictures
     _check(prompts, seen, mine)
@@ -99,7 +101,7 @@ def generate(
 
     ids: list[list[int]] = [[] for _ in range(rows)]
     at: list[list[int]] = [[] for _ in range(rows)]
-    pointing = Pointing(model, seen, mine, feedback, more)
+    pointing = Pointing(model, seen, mine, feedback, more, alike)
     w = max(1, model.settings.read_window)
     recent, marks = embeds[:, -w:], slot[:, -w:]  # what was said last: [B, W, D] and which of it was regions
     there = prompts.attention_mask[:, -w:].bool()
@@ -133,7 +135,7 @@ def generate(
 
         started = time.perf_counter()
         says = [(i, b) for i, b in enumerate(live) if told[i] == model.vis_id]
-        vectors: dict[int, Tensor] = {}  # what is fed next instead of a word
+        vectors: dict[int, Spelled] = {}  # what is fed next instead of a word, and what the echo hears
         none = set[int]()  # what was begun and is none is not said
         if says:
             read_from = model.fuse([layer[[i for i, _ in says]] for layer in layers])  # [n, D]
@@ -158,14 +160,16 @@ def generate(
         embeds = model.embed_words(chosen.unsqueeze(1))  # [B, 1, D]
         asks = [i for i in stay if told[i] == model.ask_id]
         if model.asker is not None:
-            vectors.update({i: model.asker.ask for i in asks})
+            vectors.update({i: (model.asker.ask, model.asker.ask) for i in asks})
+        echoed = embeds[:, 0].clone()  # [B, D]
         if vectors:
-            embeds[list(vectors), 0] = torch.stack(list(vectors.values())).to(embeds.dtype)
+            written, hears = (torch.stack(of).to(embeds.dtype) for of in zip(*vectors.values(), strict=True))
+            embeds[list(vectors), 0], echoed[list(vectors)] = written, hears
         if len(stay) < len(live):  # whoever is done costs nothing more
             kept = torch.tensor(stay, device=device)
             cache.batch_select_indices(kept)
-            embeds, mask, recent, there, marks, following, chosen = (
-                t[kept] for t in (embeds, mask, recent, there, marks, following, chosen)
+            embeds, echoed, mask, recent, there, marks, following, chosen = (
+                t[kept] for t in (embeds, echoed, mask, recent, there, marks, following, chosen)
             )
             live = [live[i] for i in stay]
             asks = [stay.index(i) for i in asks]
@@ -177,7 +181,7 @@ def generate(
         marks = torch.cat([marks, (chosen == model.vis_id).unsqueeze(1)], dim=1)[:, -w:]
         states, layers = _last(model, embeds, None if whole else mask, backbone.step_positions(following), cache)
         if model.echo is not None:
-            states = model.echo(states, embeds[:, 0], chosen == model.vis_id)
+            states = model.echo(states, echoed, chosen == model.vis_id)
         following = following + 1
         if asks:  # in mid-answer: one chunk more, for which the other rows stand still
             reply = hear(model, asks, states, seen, owner[live], mask, following, cache)

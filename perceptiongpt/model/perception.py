@@ -24,7 +24,6 @@ from perceptiongpt.model.context import enumerated, looks, shuffled, written_are
 from perceptiongpt.model.echo import Echo
 from perceptiongpt.model.fusion import LayerFusion
 from perceptiongpt.model.interactive import Asker
-from perceptiongpt.model.palette import BINS, histograms
 from perceptiongpt.model.parts import attach_asker, detach_pointing, drop_regions, spelling
 from perceptiongpt.model.requests import listen
 from perceptiongpt.model.seen import Seen
@@ -46,8 +45,7 @@ class PerceptionModel(nn.Module):
         width, layers = backbone.width, backbone.layer_count
         self.settings, self.backbone, self.host = settings, backbone, backbone.host
         self.vis_id = backbone.vocab_size
-        shown = (settings.decoder_width * settings.region_features, BINS * settings.region_colours)
-        self.encoder = RegionEncoder(width, backbone.row_norm, *shown)
+        self.encoder = RegionEncoder(width, backbone.row_norm, settings.decoder_width * settings.region_features)
         named = ("enumerates", "looks_twice", "weighs_match", "learns_match", "passes_over")
         grown = {name: getattr(settings, name) for name in named}
         sizes = (settings.decoder_width, settings.decoder_depth, settings.read_window)
@@ -66,7 +64,7 @@ class PerceptionModel(nn.Module):
         self.filler = nn.Parameter(torch.randn(more, width) * backbone.row_norm / width**0.5) if more else None
         fused = settings.read_layers == "fused"
         self.state_fusion = LayerFusion(layers + 1, [0, layers // 2, layers]) if fused else None
-        self.echo = Echo(width) if settings.echoes else None
+        self.echo = Echo(width, backbone.row_norm, settings.region_colours) if settings.echoes else None
         self.host_trained = {n: p.requires_grad for n, p in backbone.host.named_parameters()}  # for detach
         top = backbone.native_layer  # hidden states are counted from the embeddings: layer i makes state i + 1
         seen = range(max(0, top - settings.lora_vision_layers), top)
@@ -102,6 +100,9 @@ class PerceptionModel(nn.Module):
         given = self.encode(batch, seen)  # [N, D]
         embeds = write(embeds, slot, self.spell(given))  # [N * K, D] written at <vis>
         states, embeds, said = self.hear(embeds, batch, seen, slot) if language else self.ignore(embeds, slot)
+        if self.echo is not None and language:
+            told = self.echo.hears(given, seen.colours, written_areas(batch), batch.picture, batch.points)
+            states = self.echo(states, write(embeds, slot, self.spell(told)), slot)
         picture, spoken = batch.picture, ~batch.asked & regions  # [N]
         earlier, maybe = self.enumerated(batch, slot, spoken)
         found = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken), earlier)
@@ -118,8 +119,7 @@ class PerceptionModel(nn.Module):
         beside = self.beside(batch, seen, embeds)
         heard = listen(self, batch, embeds, positions, seen, self.picture_of(batch), beside=beside)  # may ask
         said = self.fuse([read(layer, before(slot)) for layer in heard.layers])  # [N * K, D]
-        states = heard.states if self.echo is None else self.echo(heard.states, embeds, slot)
-        return states, heard.embeds, said.unflatten(0, (-1, self.settings.vis_tokens))
+        return heard.states, heard.embeds, said.unflatten(0, (-1, self.settings.vis_tokens))
 
     def ignore(self, embeds: Tensor, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Zeros in place of the states that `hear` returns."""
@@ -187,14 +187,13 @@ class PerceptionModel(nn.Module):
             return batch.boxes.new_zeros(0, self.backbone.width)
         with torch.autocast(batch.boxes.device.type, enabled=False):
             there = self.looks(written_areas(batch), batch.points, seen, batch.picture)
-            return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown, *there)
+            return self.encoder(batch.boxes, batch.masks, batch.points, batch.shown, there)
 
-    def looks(self, areas: Tensor, points: Tensor, seen: Seen, picture: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """What pictures show there (`context.looks`), in which colours (`palette`); None of what isn't carried."""
+    def looks(self, areas: Tensor, points: Tensor, seen: Seen, picture: Tensor) -> Tensor | None:
+        """What pictures show there (`context.looks`); None where region vectors don't carry it."""
         if not self.settings.region_features or seen.prepared is None:
-            return None, None
-        colours = None if seen.colours is None else histograms(seen.colours, areas, picture, points)
-        return looks(seen.prepared.map, areas, points, picture), colours
+            return None
+        return looks(seen.prepared.map, areas, points, picture)
 
     def spell(self, vectors: Tensor) -> Tensor:
         """Region vectors [N, D] as the K embeddings written at each region's tokens: [N * K, D].
@@ -269,11 +268,12 @@ class PerceptionModel(nn.Module):
             return Regions(empty.view(0, 4), empty.view(0, 1, 1), empty.view(0, 1, 1), empty)
         return self.decoder(states, seen.prepared, picture, words, earlier)
 
-    def respell(self, regions: Regions, seen: Seen, picture: Tensor) -> Tensor:
-        """Decoded regions, each of its picture (long [N]), as the vectors that are fed back: [N, D]."""
+    def respell(self, regions: Regions, seen: Seen, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Decoded regions, each of its picture (long [N]), as what is fed back and what the echo hears: each [N, D]."""
         has = torch.tensor([[True, True, False]], device=regions.boxes.device).expand(len(regions.boxes), -1)
         masks, points = regions.masks.sigmoid(), regions.boxes[:, :2]
-        return self.encoder(regions.boxes, masks, points, has, *self.looks(masks, points, seen, picture))
+        vectors = self.encoder(regions.boxes, masks, points, has, self.looks(masks, points, seen, picture))
+        return vectors, vectors if self.echo is None else self.echo.hears(vectors, seen.colours, masks, picture)
 
     # -- what was added ------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ D width of the language model, K tokens a region, S side of a mask as encoders s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -18,25 +18,34 @@ from torch import Tensor
 from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.boxes import SAME, cxcywh_to_xyxy, pairwise_iou
 from perceptiongpt.core.slots import Words
+from perceptiongpt.model.context import appearances
 from perceptiongpt.model.seen import Seen
 from perceptiongpt.tasks.mask import MASK_SIDE
 
+HALF = 0.5  # the cosine of what looks neither like nor unlike
+Spelled = tuple[Tensor, Tensor]  # of a region: what is fed back, and what the echo hears, each [D]
 Heard = tuple[Tensor, Words | None]  # states [K, D] of a region, and the words before it, one row of them
 
 
 class Pointing:
     """The regions of each row, and the one that it is saying; `pictures`: in which of `seen` each row may point.
 
-    In a model that enumerates, the second and further regions of one breath are shown those before them. One whose
-    score lies under the logit `more`, or that was said in it already, is none: it is left out, it is fed back as
-    nowhere, and nothing follows it.
+    In a model that enumerates, the second and further regions of one breath are shown those before them, and their
+    scores gain `alike` times what they look like one of them (`OperatingPoint`). One whose score lies under the logit
+    `more`, or that was said in it already, is none: it is left out, it is fed back as nowhere, and nothing follows it.
     """
 
     def __init__(
-        self, model: Any, seen: Seen, pictures: Sequence[Sequence[int]], feedback: bool = True, more: float = 0.0
+        self,
+        model: Any,
+        seen: Seen,
+        pictures: Sequence[Sequence[int]],
+        feedback: bool = True,
+        more: float = 0.0,
+        alike: float = 0.0,
     ) -> None:
         self.model, self.seen, self.pictures = model, seen, pictures
-        self.feedback, self.more = feedback, more
+        self.feedback, self.more, self.alike = feedback, more, alike
         rows = len(pictures)
         self.found: list[list[Regions]] = [[] for _ in range(rows)]
         self.lies: list[list[int]] = [[] for _ in range(rows)]  # of each region, in which of `seen`
@@ -46,19 +55,21 @@ class Pointing:
         self._words: list[Words | None] = [None] * rows  # before the region that is being said
         self._breath: list[dict[int, Tensor]] = [{} for _ in range(rows)]  # what was found in it, by picture: [S, S]
         self._boxes: list[dict[int, Tensor]] = [{} for _ in range(rows)]  # and its boxes: [n, 4]
+        self._looks: list[list[Tensor]] = [[] for _ in range(rows)]  # and what they look like, in whichever: [D]
 
-    def said(self, rows: Sequence[int], states: Tensor, phrase: Words) -> tuple[dict[int, Tensor], list[int]]:
+    def said(self, rows: Sequence[int], states: Tensor, phrase: Words) -> tuple[dict[int, Spelled], list[int]]:
         """Rows say `<vis>` with states [n, D]; `phrase`: the words before, of each of them.
 
-        Gives the vectors [D] that are fed back by row, and the rows whose region is whole and found.
+        Gives what each is spelled as by row, and the rows whose region is whole and found.
         """
-        k, vectors = self.model.settings.vis_tokens, dict[int, Tensor]()
+        k, vectors = self.model.settings.vis_tokens, dict[int, Spelled]()
         for n, (b, state) in enumerate(zip(rows, states, strict=True)):
             if not self.waiting[b]:
                 self._words[b] = phrase.at(slice(n, n + 1))
             self.waiting[b].append(state)
             if len(self.waiting[b]) < k:
-                vectors[b] = self.model.filler[len(self.waiting[b]) - 1]
+                filler = self.model.filler[len(self.waiting[b]) - 1]
+                vectors[b] = (filler, filler)
         whole = [b for b in rows if len(self.waiting[b]) == k]
         return vectors | (self._decoded(whole) if whole else {}), [b for b in whole if not self.ended[b]]
 
@@ -68,6 +79,7 @@ class Pointing:
             self.ended[b] = False
             self._breath[b].clear()
             self._boxes[b].clear()
+            self._looks[b].clear()
 
     def regions(self, row: int) -> Regions:
         """All that a row found, in order; none make empty tensors."""
@@ -76,13 +88,16 @@ class Pointing:
             return Regions(empty.view(0, 4), empty.view(0, 1, 1), empty.view(0, 1, 1), empty)
         return Regions(*(torch.cat([getattr(p, f.name) for p in self.found[row]]) for f in fields(Regions)))
 
-    def _decoded(self, rows: list[int]) -> dict[int, Tensor]:
-        """Decode what these rows have said whole, keep it, and give what is fed back."""
+    def _decoded(self, rows: list[int]) -> dict[int, Spelled]:
+        """Decode what these rows have said whole, keep it, and give what each is spelled as."""
         states = torch.stack([torch.stack(self.waiting[b]) for b in rows])  # [n, K, D]
         words = self._told(rows)
         regions, where = self._sought(rows, states, words)
         picture = torch.tensor(where, device=states.device)
-        spoken = self.model.respell(regions, self.seen, picture) if self.feedback else torch.zeros_like(states[:, -1])
+        if self.alike and self.model.settings.enumerates and self.seen.cells is not None:
+            regions = self._likened(rows, regions, self.seen.cells, picture)
+        nothing = torch.zeros_like(states[:, -1])
+        spoken, told = self.model.respell(regions, self.seen, picture) if self.feedback else (nothing, nothing)
         vectors = {}
         scores, boxes = None, regions.boxes
         if self.model.settings.enumerates:
@@ -90,9 +105,9 @@ class Pointing:
         for n, b in enumerate(rows):
             self.waiting[b] = []
             if scores is not None and self._breath[b] and (scores[n] < self.more or self._again(b, where[n], boxes[n])):
-                self.ended[b], vectors[b] = True, torch.zeros_like(spoken[n])
+                self.ended[b], vectors[b] = True, (nothing[n], nothing[n])
                 continue
-            vectors[b] = spoken[n]
+            vectors[b] = (spoken[n], told[n])
             self.found[b].append(regions.at([n]))
             self.lies[b].append(where[n])
             self.heard[b].append((states[n], None if words is None else words.at(slice(n, n + 1))))
@@ -103,6 +118,16 @@ class Pointing:
                 before = self._boxes[b].get(where[n])
                 self._boxes[b][where[n]] = boxes[n] if before is None else torch.cat([before, boxes[n]])
         return vectors
+
+    def _likened(self, rows: list[int], regions: Regions, cells: Tensor, picture: Tensor) -> Regions:
+        """The same regions, each in its picture (long [n]), further ones scored by what they look like, too."""
+        shown = appearances(cells, regions.masks.sigmoid(), regions.boxes[:, :2], picture)  # [n, D]
+        scores = regions.scores.clone()
+        for n, b in enumerate(rows):
+            if self._looks[b]:
+                scores[n] += self.alike * ((torch.stack(self._looks[b]) @ shown[n]).max() - HALF)
+            self._looks[b].append(shown[n])
+        return replace(regions, scores=scores)
 
     def _again(self, row: int, picture: int, box: Tensor) -> bool:
         """Whether a box [1, 4] was found in that picture in this breath."""

@@ -26,7 +26,7 @@ class Seen:
     sources_hw: tuple[int, int] = (0, 0)
     deep: tuple[tuple[Tensor, ...], ...] = ()  # of each picture, what hosts with a deep stack add at its tokens
     named: Tensor | None = None  # [P, D, hc, wc]: what a pyramid adds to the cells that decoders look at
-    colours: Tensor | None = None  # [P, 3, s, s]: the plain pixels, where region vectors carry their colours
+    colours: Tensor | None = None  # [P, 3, s, s]: the plain pixels, where an echo hears their colours
 
     def read(self, rows: Sequence[int]) -> Seen:
         """What the language model reads of the pictures at `rows`, in that order, each as often as it is named."""

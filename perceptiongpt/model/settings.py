@@ -16,7 +16,7 @@ GROWN: dict[str, tuple[str, ...]] = {
     "enumerates": ("decoder.mask.earlier",),
     "looks_twice": (),
     "region_features": ("encoder.look.",),
-    "region_colours": ("encoder.palette.",),
+    "region_colours": ("echo.palette.",),
     "weighs_match": ("decoder.score.match.",),
     "learns_match": ("decoder.pointer.asked.", "decoder.pointer.shown."),
     "looks_closer": (),
@@ -56,11 +56,11 @@ class Settings:
     enumerates: bool = False  # decoders are shown those before in a row of regions; one that is nowhere ends the row
     looks_twice: bool = False  # decoders find box and mask by a second look, near where the first one points
     region_features: bool = False  # a region's vector carries what the picture shows there, too
-    region_colours: bool = False  # and which colours its pixels have there
     weighs_match: bool = False  # a region's score is told how well the words match the picture, there and at best
     looks_closer: bool = False  # an answer's regions are found again in a piece of the picture around each
     passes_over: bool = False  # decoders that enumerate don't point again at what they are shown of a row
     echoes: bool = False  # the word after a region is told outright what the region's vector carries
+    region_colours: bool = False  # and which colours the region's pixels have
     learns_match: bool = False  # words and picture are matched by learnt projections, too, not by cosine alone
     trained_host_modules: tuple[str, ...] = ()  # names of host modules trained whole, such as its projector
     answer_format: str = "vis"  # or one of the alternatives that it is measured against: core.batch.ANSWER_FORMATS
@@ -91,8 +91,8 @@ class Settings:
             raise ValueError(f"pyramid is {self.pyramid!r}; wanted none where no <vis> is decoded")
         if self.passes_over and not self.enumerates:
             raise ValueError("passes_over is true and enumerates false; wanted rows in which to pass over something")
-        if self.region_colours and not self.region_features:
-            raise ValueError("region_colours is true and region_features false; wanted both, or features alone")
+        if self.region_colours and not self.echoes:
+            raise ValueError("region_colours is true and echoes false; wanted both, or an echo alone")
         if self.learns_match and not self.read_window:
             raise ValueError("learns_match is true and read_window 0; wanted a window of words to match with")
         if not isinstance(self.points, bool) or not (self.points or self.ask):

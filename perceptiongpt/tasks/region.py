@@ -30,43 +30,24 @@ class RegionEncoder(nn.Module):
     """Boxes, masks and points -> one vector [N, D] a region, at the norm of the host's own embedding rows.
 
     encode(region) = encode(box) + encode(mask) + encode(point), over the parts that the region has; with `features`
-    (their width) also + look(what the picture shows there), with `colours` (how many are told apart) also +
-    palette(which of them it shows there), silent at birth.
+    (their width) also + look(what the picture shows there).
     """
 
-    def __init__(self, width: int, row_norm: float, features: int = 0, colours: int = 0) -> None:
+    def __init__(self, width: int, row_norm: float, features: int = 0) -> None:
         super().__init__()
         self.look = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width)) if features else None
-        self.palette = nn.Linear(colours, width, bias=False) if colours else None
-        if self.palette is not None:
-            nn.init.zeros_(self.palette.weight)
         self.box, self.mask, self.point = BoxEncoder(width), MaskEncoder(width), PointEncoder(width)
         self.norm = nn.RMSNorm(width)
         self.scale = row_norm / width**0.5  # an RMS-normed vector has norm sqrt(D)
 
-    def forward(
-        self,
-        boxes: Tensor,
-        masks: Tensor,
-        points: Tensor,
-        has: Tensor,
-        looks: Tensor | None = None,
-        colours: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, boxes: Tensor, masks: Tensor, points: Tensor, has: Tensor, looks: Tensor | None = None) -> Tensor:
         """boxes [N, 4], masks [N, S, S], points [N, 2]; `has` bool [N, 3] says which of box, mask, point are there;
-        looks [N, features], colours [N, colours]. What has nothing is a vector of zeros."""
+        looks [N, features]. What has nothing is a vector of zeros."""
         use = has.to(torch.float32)
         total = self.box(boxes) * use[:, :1] + self.mask(masks) * use[:, 1:2] + self.point(points) * use[:, 2:]
         if self.look is not None and looks is not None:
-            total = total + self.shown(looks, colours) * use.amax(1, keepdim=True)
+            total = total + self.look(looks) * use.amax(1, keepdim=True)
         return self.norm(total) * self.scale
-
-    def shown(self, looks: Tensor, colours: Tensor | None = None) -> Tensor:
-        """What is added to region vectors of what pictures show there: looks [N, features], colours [N, colours]."""
-        assert self.look is not None, "an encoder without features carries nothing that is shown"
-        if self.palette is None or colours is None:
-            return self.look(looks)
-        return self.look(looks) + self.palette(colours)
 
 
 @dataclass(frozen=True, eq=False)

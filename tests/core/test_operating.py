@@ -70,6 +70,8 @@ def test_the_formula_is_platts_on_a_row_worked_by_hand() -> None:
         {"below": -1},
         {"below": True},
         {"below": float("nan")},
+        {"alike": -1},
+        {"alike": 1e300},
         {"threshold": 0.5},
         [],
         None,

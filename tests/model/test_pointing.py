@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from perceptiongpt.model.align import looks_loss, named_masks
 from perceptiongpt.model.context import enumerated, looks, shuffled, written_areas
 from perceptiongpt.model.generate import generate
 from perceptiongpt.model.pointing import Pointing
+from perceptiongpt.model.seen import Seen
 from perceptiongpt.model.settings import GROWN, Settings
 from perceptiongpt.model.store import StoreError, load, save
 from perceptiongpt.model.tiny import FAMILIES
@@ -155,8 +157,8 @@ class Scripted:
         boxes = torch.tensor([next(self.boxes) for _ in range(n)])
         return Regions(boxes, masks, torch.zeros(n, 1, 1), scores)
 
-    def respell(self, regions: Regions, seen: Any, picture: torch.Tensor) -> torch.Tensor:
-        return torch.ones(len(regions.boxes), 64)
+    def respell(self, regions: Regions, seen: Any, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.ones(len(regions.boxes), 64), torch.full((len(regions.boxes), 64), 2.0)
 
 
 def test_of_several_in_a_row_each_sees_those_before_and_the_first_weak_one_ends_them() -> None:
@@ -165,7 +167,8 @@ def test_of_several_in_a_row_each_sees_those_before_and_the_first_weak_one_ends_
     states, words = torch.zeros(1, 64), NO_WORDS.at(slice(0, 1))
     told = [points.said([0], states, words) for _ in range(3)]
     assert [whole for _, whole in told] == [[0], [0], []]  # a first one always stands; the third is weak
-    assert [bool(fed[0].any()) for fed, _ in told] == [True, True, False] and points.ended == [True]
+    spelled = [[float(v[0]) for v in fed[0]] for fed, _ in told]  # what is none is heard as little as it is written
+    assert spelled == [[1.0, 2.0], [1.0, 2.0], [0.0, 0.0]] and points.ended == [True]
     points.over([0])
     assert points.ended == [False]
     for _ in range(2):
@@ -186,6 +189,30 @@ def test_what_is_said_twice_in_a_breath_ends_it_however_sure_it_is() -> None:
     elsewhere = Scripted([1.0, 9.0, 9.0, 1.0], [one] * 4)
     points = Pointing(elsewhere, None, [[0, 1]])
     assert [points.said([0], states, words)[1] for _ in range(2)] == [[0], [0]]  # in two pictures
+
+
+class InCells(Scripted):
+    """And whose k-th region lies in the k-th cell of a row of four."""
+
+    def decode(self, *given: Any) -> Regions:
+        regions = super().decode(*given)
+        masks = torch.full((1, 1, 4), -20.0)
+        masks[:, :, len(self.shown) - 1] = 20.0
+        return replace(regions, masks=masks)
+
+
+@pytest.mark.parametrize(("alike", "scores"), [(0.0, [3.0]), (2.0, [3.0, 1.5]), (6.0, [3.0, 3.5, 4.2])])
+def test_further_things_score_by_what_they_look_like(alike: float, scores: list[float]) -> None:
+    """The second looks like the first, the third a little less so, the fourth like neither of them."""
+    looks = torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    model = InCells([3.0, 0.5, 3.6, 3.9] if alike == 6 else [3.0, 0.5, 0.7, 3.9], [[0.1 * k] * 4 for k in range(4)])
+    seen = Seen((), None, looks.T.reshape(1, 3, 1, 4))
+    points = Pointing(model, seen, [[0]], more=1.0, alike=alike)
+    states, words = torch.zeros(1, 64), NO_WORDS.at(slice(0, 1))
+    while not points.ended[0]:
+        points.said([0], states, words)
+    assert points.regions(0).scores.tolist() == pytest.approx(scores)
+    assert len(model.shown) == len(scores) + 1
 
 
 def test_rows_and_pictures_have_breaths_of_their_own() -> None:
