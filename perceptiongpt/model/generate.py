@@ -89,9 +89,9 @@ def generate(
     cache = backbone.cache()
     beside = model.beside(prompts, looked, embeds)
     of = [tuple(row) for row in mine]
-    alike = 0 if beside is not None else shared(model, prompts, of)
-    if alike:
-        heard = follow(model, prompts, embeds, position_ids, of, alike, cache)
+    same = 0 if beside is not None else shared(model, prompts, of)
+    if same:
+        heard = follow(model, prompts, embeds, position_ids, of, same, cache)
     else:
         heard = listen(model, prompts, embeds, position_ids, seen, owner, cache, beside)
     states, layers = heard.states[:, -1], [layer[:, -1] for layer in heard.layers]  # [B, D]

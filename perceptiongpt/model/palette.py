@@ -1,4 +1,4 @@
-"""What colours a picture shows where, counted: what a region's vector carries so that its colour can be told.
+"""What colours a picture shows where, counted: what the word after a region is told so that it can be a colour.
 
 Features of vision towers are taught to tell what a thing is under any light, and tell its colour poorly; its pixels,
 counted by colour under its mask, tell it to a linear layer. Knows canvas views and areas; nothing of language.

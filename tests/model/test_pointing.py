@@ -272,6 +272,23 @@ def test_what_is_refused_is_not_said_and_something_else_comes_next(
     assert longest[torch.inf] == 1 < longest[-torch.inf]
 
 
+def test_the_loop_scores_further_things_by_their_likeness_and_first_ones_not(
+    family: str, equipped: Make, stir: Make, sample: Make, prompts: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pointing, "SAME", 1.0)
+    model = stir(equipped(family, enumerates=True, read_window=3))
+    monkeypatch.setattr("perceptiongpt.model.generate._choose", lambda *_: torch.tensor([model.vis_id]))
+    prompt = prompts(model, [sample()])
+    seen, told = model.see(prompt.pixels), dict[float, torch.Tensor]()
+    for alike in (0.0, 1.0, 2.0):
+        (said,) = generate(model, prompt, seen, [0], max_new_tokens=3, more=-torch.inf, alike=alike)
+        told[alike] = said.regions.scores
+    assert len(told[0.0]) == 3  # one breath
+    gained = told[1.0] - told[0.0]
+    assert not gained[0] and gained[1:].abs().min() > 1e-3
+    assert torch.allclose(told[2.0] - told[0.0], 2 * gained, atol=1e-5)
+
+
 # -- learning how things look ----------------------------------------------------------------------------------------
 
 
