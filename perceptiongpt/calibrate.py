@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from perceptiongpt.breakdowns import group_f1, groups
 from perceptiongpt.core.boxes import iou_xyxy
@@ -23,7 +24,8 @@ from perceptiongpt.metrics.several import rejection
 
 AGREE = (1.0, 0.8, 0.7, 0.6, 0.5)  # tried for `agree`; the first is the box as it was decoded
 MORE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)  # for `more`, `counted`
-ALIKE = (0.0, 4.0, 8.0)  # for `alike`: each is asked anew
+ALIKE = (0.0, 8.0)  # for `alike`: each is asked anew
+TINTED = (6.0, 12.0)  # and for `tinted`, beside 0
 HALF = 5e-5  # by which the score of a kept answer, of four places, may lie above the one that was given
 
 
@@ -51,15 +53,20 @@ def ends(several: Sequence[Judged], counts: Sequence[tuple[Judged, int]] = ()) -
 
 
 def calibrate(
-    rows: Sequence[Measure], t_acc: float, more: float | None = None, counted: float = 0.0, alike: float = 0.0
+    rows: Sequence[Measure],
+    t_acc: float,
+    more: float | None = None,
+    counted: float = 0.0,
+    alike: float = 0.0,
+    tinted: float = 0.0,
 ) -> tuple[OperatingPoint, dict[str, Any]]:
     """The operating point for answers that were given with scores as they are born and nothing left out.
 
     `agree` is what gives the first boxes of one thing the best mean IoU; the rest is fitted to boxes drawn so. Of each
     question the first region counts, right where its box has IoU >= 0.5 with a true one, so never where there is none.
     `min_score` is the largest at which a share `t_acc` of what is there is still found, 0 where none is. `more` and
-    `counted`, with which a model that enumerates answered, are told anew in calibrated scores, and `alike` stays, a
-    logit's. Beside the point: "raw"
+    `counted`, with which a model that enumerates answered, are told anew in calibrated scores; `alike` and `tinted`
+    were in its logits and stay. Beside the point: "raw"
     and "calibrated" (`metrics.calibration`) and "rejection" at that point. Raises ValueError where the answers hold no
     scores, are all right or all wrong, or where nothing that is there was asked for.
     """
@@ -75,7 +82,7 @@ def calibrate(
     below = 0.0 if under == above else float(f"{1 / under:.4g}")
     best = [_best(r) for r in rows]
     least = stands_for([s for s, there in zip(best, some, strict=True) if there], t_acc)
-    point = OperatingPoint(temperature=temperature, bias=bias, agree=agree, below=below, alike=alike)
+    point = OperatingPoint(temperature=temperature, bias=bias, agree=agree, below=below, alike=alike, tinted=tinted)
     if more is not None:
         point = replace(point, more=round(_again([more], point)[0], 4))
     if counted:
@@ -88,6 +95,16 @@ def calibrate(
         "calibrated": calibration(_again(raw, point), right),
         "rejection": rejection(found, some),
     }
+
+
+def likelihood(pairs: Sequence[Judged]) -> float:
+    """The mean log-likelihood of first regions being right, by their scores once these are calibrated. Raises
+    ValueError as `calibrate` does."""
+    raw, right = certainty([r for r in measured(pairs) if r.question.points])
+    above, under, bias = platt_by_side(raw, right)
+    z = torch.logit(torch.tensor(raw, dtype=torch.float64), SUREST)
+    sure = F.logsigmoid((z.clamp(min=0) * above + z.clamp(max=0) * under + bias) * (2 * torch.tensor(right) - 1.0))
+    return float(sure.mean())
 
 
 def _agree(rows: Sequence[Measure]) -> float:

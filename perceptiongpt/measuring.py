@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 import sys
 from argparse import Namespace
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from perceptiongpt.ends import open_eye, writable, write_whole
 
+ENDS = ("more", "counted", "alike")  # what only a model that enumerates has
 TEST_SPLITS = {"test", "testA", "testB", "novel"}
 
 
@@ -50,7 +53,6 @@ def evaluate(told: Namespace) -> None:
 def calibrate(told: Namespace) -> None:
     """calibrate MODEL: ask with nothing left out, fit the scores, choose the least one, write both into the config."""
     import json
-    from dataclasses import asdict
 
     from perceptiongpt import evaluate as verb
     from perceptiongpt.calibrate import calibrate as fitted
@@ -73,13 +75,13 @@ def calibrate(told: Namespace) -> None:
             raise ValueError(f"answers of {eye.name} to {data} have no scores; calibrate a model that says regions")
         ends = _ends(eye, told) if eye.model.settings.enumerates else {}
         eye.as_found, eye.operating = False, OperatingPoint(**ends)
-        pairs = verb.evaluate(eye, asked, told.n, told.batch)
+        pairs, ends["tinted"] = _tinted(eye, told, verb.evaluate(eye, asked, told.n, told.batch))
     point, found = fitted(measured(pairs), told.t_acc, **ends)
     config = {**config, store.OPERATING: asdict(point)}
     write_whole(file, lambda out: out.write((json.dumps(config, indent=1) + "\n").encode()))
     raw, sure, none = found["raw"], found["calibrated"], found["rejection"]
     print(f"{data}, {len(pairs)} questions, {sure['n']} of them answered with a region")
-    chosen = {k: v for k, v in asdict(point).items() if ends or k not in ("more", "counted", "alike")}
+    chosen = {k: v for k, v in asdict(point).items() if "more" in ends or k not in ENDS}
     print("  ".join(f"{name} {value:g}" for name, value in chosen.items()))
     print(f"ECE {raw['ece']:.4f} before, {sure['ece']:.4f} after; AURC {sure['aurc']:.4f}")
     n_acc = "–" if none["n_acc"] is None else f"{none['n_acc']:.4f}"
@@ -115,6 +117,41 @@ def _ends(eye: Any, told: Namespace) -> dict[str, float]:
         if worth > best:
             best, chosen = worth, {"more": more, "counted": counted, "alike": alike}
     return chosen
+
+
+def _tinted(eye: Any, told: Namespace, pairs: list[Any]) -> tuple[list[Any], float]:
+    """The answers with the `tinted` that makes them likeliest, and that: what a phrase's colour asks of is asked anew.
+    Of a model that counts no colours, as they are, and 0."""
+    from perceptiongpt import evaluate as verb
+    from perceptiongpt.calibrate import TINTED, likelihood
+    from perceptiongpt.questions import questions_of
+    from perceptiongpt.tinted import named_colour
+
+    coloured = {p.question.id for p in pairs if p.question.points and named_colour(p.question.phrase)}
+    if not coloured or not eye.model.settings.region_colours:
+        return pairs, 0.0
+    best, chosen, untinted = likelihood(pairs), 0.0, eye.operating
+    kept = pairs
+    for tinted in TINTED:
+        eye.operating = replace(untinted, tinted=tinted)
+        again = _those(questions_of(told.data)[0], coloured)
+        other = {p.question.id: p for p in verb.evaluate(eye, again, len(coloured), told.batch)}
+        tried = [other.get(p.question.id, p) for p in pairs]
+        if (worth := likelihood(tried)) > best:
+            best, chosen, kept = worth, tinted, tried
+    return kept, chosen
+
+
+def _those(asked: Iterable[Any], ids: set[str]) -> Iterator[Any]:
+    """Pictures with those of their questions that have these ids, until all came."""
+    left = len(ids)
+    for one in asked:
+        some = tuple(q for q in one.questions if q.id in ids)
+        left -= len(some)
+        if some:
+            yield replace(one, questions=some)
+        if not left:
+            return
 
 
 def score(told: Namespace) -> None:
@@ -196,7 +233,6 @@ def _fit(eye: Any, asked: Any) -> tuple[Any, bool]:
 def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
     """Where a run's answers are kept; refused where another run's are."""
     import json
-    from dataclasses import asdict
 
     from perceptiongpt.core.operating import OperatingPoint
     from perceptiongpt.data.files import read_json

@@ -34,6 +34,7 @@ from perceptiongpt.model.generate import Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.seen import Seen as Encoded
 from perceptiongpt.telling import Request, kept, left_to_right, told
+from perceptiongpt.tinted import tinted
 
 PACKAGED = Path(__file__).parent / "weights"
 
@@ -231,16 +232,13 @@ class SeenAll:
 
     @torch.inference_mode()
     def _answer(self, requests: Sequence[Request], min_score: float | None = None, **how: Any) -> list[Answer]:
-        started = time.perf_counter()
-        least = self.eye.least(min_score)
-        model, renderer = self.eye.model, self.eye.renderer
+        started, least = time.perf_counter(), self.eye.least(min_score)
+        renderer, spelled = self.eye.renderer, self.eye.model.backbone.spelled
         canvases = [self.canvases[i] for i in self.rows]
-        rendered = [
-            renderer.asking([request.turn], model.backbone.spelled(canvas), (canvas,))
-            for request, canvas in zip(requests, canvases, strict=True)
-        ]
+        rendered = [renderer.asking([r.turn], spelled(c), (c,)) for r, c in zip(requests, canvases, strict=True)]
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
         spoken = self.eye.hear(prompts, self.encoded, self.rows, **how)
+        spoken = [tinted(self.eye, said, request.label) for said, request in zip(spoken, requests, strict=True)]
         hw = self.encoded.sources_hw
         made = [
             kept(self._closer(told(self.eye, hw, said, request, canvas), said), said, request.label, least)

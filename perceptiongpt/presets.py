@@ -311,7 +311,10 @@ def tenth_light() -> Run:
         start="runs/ninth_light",
         out="runs/tenth_light",
         data=(("pointed:train", 0.8), ("alike:train", 0.1), ("scenes:train", 0.1)),
-        stages=(Stage(aim="words", steps=200, warmup=10, rates=hears, frozen=still), replace(talk, steps=120, warmup=10)),
+        stages=(
+            Stage(aim="words", steps=200, warmup=10, rates=hears, frozen=still),
+            replace(talk, steps=120, warmup=10),
+        ),
         settings={**ninth.settings, "region_colours": True},
     )
 

@@ -71,8 +71,8 @@ def left_to_right(said: Spoken, k: int) -> Spoken:
         breath = breath if n and place == at[n - 1] + k else n
         keys.append((breath, said.pictures[n], x[n], n))
     order = [key[-1] for key in sorted(keys)]
-    pictures, heard = [said.pictures[n] for n in order], [said.heard[n] for n in order]
-    return replace(said, regions=said.regions.at(order), pictures=pictures, heard=heard)
+    each = {name: [getattr(said, name)[n] for n in order] for name in ("pictures", "heard", "shades")}
+    return replace(said, regions=said.regions.at(order), **each)
 
 
 def kept(answer: Answer, said: Spoken, phrase: str | None, least: float) -> Answer:

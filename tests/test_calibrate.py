@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.special import expit, log_expit
 
 from perceptiongpt.answers import Said
-from perceptiongpt.calibrate import ALIKE, MORE, calibrate, ends
+from perceptiongpt.calibrate import ALIKE, MORE, TINTED, calibrate, ends
 from perceptiongpt.cli import main
 from perceptiongpt.core.masks import encode_rle
 from perceptiongpt.core.operating import OperatingPoint
@@ -28,6 +28,7 @@ from perceptiongpt.metrics.calibration import calibration, platt, platt_by_side,
 from perceptiongpt.model import store
 from perceptiongpt.predict import Eye, load
 from perceptiongpt.questions import Asked, Question
+from perceptiongpt.tinted import named_colour
 
 THING, ASIDE = (10.0, 10.0, 30.0, 30.0), (40.0, 10.0, 60.0, 30.0)
 
@@ -302,7 +303,7 @@ def test_a_model_that_enumerates_is_asked_where_to_end_before_it_is_calibrated(
             boxes = [Packed(t.box) for t in q.targets[:3]] or [Packed((0, 0, 1, 1))] * 3
             if len(q.targets) < 2 and q.points:
                 boxes = [Packed((0, 0, 1, 1))] if i % 2 else boxes[:1]
-            scores = (0.7 - 0.2 * (i % 2), 0.65, 0.32 if eye.operating.alike == 4.0 else 0.05)
+            scores = (0.7 - 0.2 * (i % 2), 0.65, 0.32 if eye.operating.alike == 8.0 else 0.05)
             said.append(Said("", tuple(replace(b, score=s) for b, s in zip(boxes, scores, strict=False))))
         return [Judged(q, one) for q, one in zip(some, said, strict=True)]
 
@@ -318,13 +319,41 @@ def test_a_model_that_enumerates_is_asked_where_to_end_before_it_is_calibrated(
     assert [one[:3] for one in asked[:-1]] == [(True, False, OperatingPoint(more=min(MORE), alike=a)) for a in each]
     assert last[:2] == (False, True)
     more, counted = last[2].more, last[2].counted
-    assert last[2] == OperatingPoint(more=more, counted=counted, alike=4.0)
+    assert last[2] == OperatingPoint(more=more, counted=counted, alike=8.0)
     if composed:
         assert first[3:] == ({"group"}, 12) and asked[1][3:] == ({"count"}, 32) and counted in MORE
     assert (counted > 0) is composed
     point = load(folder, device="cpu").operating
     told = replace(point, min_score=0.0).scores(torch.logit(torch.tensor([more])))
     assert point.more == pytest.approx(told.item(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("helps", "tinted"), [(6.0, 6.0), (12.0, 12.0), (99.0, 0.0)])
+def test_what_a_colour_weighs_is_what_makes_answers_likeliest(
+    tmp_path: Path, equipped: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, helps: float, tinted: float
+) -> None:
+    """Only what is asked for by a colour is asked again, and `helps` alone tells what is right of it."""
+    model = equipped("aya_vision", echoes=True, region_colours=True)
+    folder = store.save(model, tmp_path / "m", "tiny:aya_vision")
+    asked: list[tuple[float, bool, set[str]]] = []
+
+    def answering(eye: Eye, questions: Iterator[Asked], n: int, *_: Any) -> list[Judged]:
+        some = list(islice((q for one in questions for q in one.questions), n))
+        coloured = {q.id for q in some if named_colour(q.phrase)}
+        asked.append((eye.operating.tinted, coloured == {q.id for q in some}, coloured))
+        said = []
+        for q in some:
+            right = bool(q.targets) and len(q.phrase) % 3 > 0
+            score = (0.8 if right else 0.3) if eye.operating.tinted == helps else 0.5
+            box = q.targets[0].box if right else (0.0, 0.0, 1.0, 1.0)
+            said.append(Judged(q, Said("", (Packed(box, score=score),))))
+        return said
+
+    monkeypatch.setattr("perceptiongpt.evaluate.evaluate", answering)
+    assert main(["calibrate", str(folder), "--data", "scenes:val:3", "--n", "60", "--device", "cpu"]) == 0
+    assert [one[:2] for one in asked] == [(0.0, False), *((t, True) for t in TINTED)]
+    assert asked[0][2] == asked[1][2] == asked[2][2] != set()
+    assert load(folder, device="cpu").operating.tinted == tinted
 
 
 def test_a_model_that_is_always_right_is_left_as_it_was(

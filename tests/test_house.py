@@ -49,7 +49,8 @@ ARROWS: dict[str, set[str]] = {
     "spelled": {"core", "data", "model"},
     "telling": {"core", "data", "tasks", "model", "spelled"},
     "closer": {"core", "model"},
-    "predict": {"core", "data", "model", "config", "fetch", "hosts", "asking", "closer", "telling"},
+    "tinted": {"data", "model"},
+    "predict": {"core", "data", "model", "config", "fetch", "hosts", "asking", "closer", "telling", "tinted"},
     "talk": {"core", "data", "model", "asking", "closer", "predict", "telling"},
     "feed": {"core", "data", "model", "config"},
     "rates": {"config", "model"},
@@ -94,6 +95,7 @@ ARROWS: dict[str, set[str]] = {
         "questions",
         "report",
         "tables",
+        "tinted",
         "wordnet",
     },
     "commands": {*ROOMS, "__init__", "asking", "config", "draw", "ends", "fetch", "hosts", "measuring", "predict"}

@@ -237,13 +237,15 @@ def test_regions_of_one_breath_come_from_left_to_right_and_breaths_stay(
     marks = torch.arange(n, dtype=torch.float32)
     regions = Regions(boxes, marks.view(n, 1, 1), marks.view(n, 1, 1), marks)
     heard = [(mark.view(1, 1), None) for mark in marks]  # what each was decoded from stays with it
-    said = Spoken([7] * 40, places, regions, [p for _, p, _ in told], heard=list(heard))
+    shades = [mark.view(1) for mark in marks]
+    said = Spoken([7] * 40, places, regions, [p for _, p, _ in told], heard=list(heard), shades=list(shades))
     found = left_to_right(said, k)
     order = [int(s) for s in found.regions.scores]
     breath = np.cumsum([words > 0 for words, _, _ in told])
     wanted = sorted(range(n), key=lambda i: (breath[i], told[i][1], told[i][2], i))
     assert order == wanted and found.places == places and found.pictures == [told[i][1] for i in wanted]
     assert [h is heard[i] for h, i in zip(found.heard, wanted, strict=True)] == [True] * n
+    assert [s is shades[i] for s, i in zip(found.shades, wanted, strict=True)] == [True] * n
     assert torch.equal(found.regions.boxes, boxes[wanted]) and torch.equal(found.regions.masks[:, 0, 0], marks[wanted])
 
 

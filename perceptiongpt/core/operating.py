@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-MOST_TEMPERATURE, MOST_BIAS, MOST_ALIKE = 100.0, 100.0, 100.0
+MOST_TEMPERATURE, MOST_BIAS, MOST_WEIGHT = 100.0, 100.0, 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,10 @@ class OperatingPoint:
     the first that has less ends them; what is told in words, such as a number, wants to be sure of them, and needs
     `counted` where that is more. Things of one name mostly look alike, so such a thing's logit gains `alike` for each
     1 by which the cosine of what the picture shows there, and of what it shows at that before it which looks most like
-    it, is over a half. Else, as it is born, it changes nothing. Raises ValueError for a temperature outside 0.01..100,
-    one `below` outside it that isn't 0, a bias outside -100..100, an `alike` outside 0..100, and any other outside
-    0..1.
+    it, is over a half. Where a phrase asks for a colour and another is more a region's own, the logit loses `tinted`
+    for each 1 between the cosines of what it shows and both words. Else, as it is born, it changes nothing. Raises
+    ValueError for a temperature outside 0.01..100, one `below` outside it that isn't 0, a bias outside -100..100, an
+    `alike` or `tinted` outside 0..100, and any other outside 0..1.
     """
 
     temperature: float = 1.0
@@ -39,10 +40,11 @@ class OperatingPoint:
     counted: float = 0.0
     below: float = 0.0
     alike: float = 0.0
+    tinted: float = 0.0
 
     def __post_init__(self) -> None:
         heat = (1 / MOST_TEMPERATURE, MOST_TEMPERATURE)
-        limits = (heat, (-MOST_BIAS, MOST_BIAS), *[(0.0, 1.0)] * 4, heat, (0.0, MOST_ALIKE))
+        limits = (heat, (-MOST_BIAS, MOST_BIAS), *[(0.0, 1.0)] * 4, heat, *[(0.0, MOST_WEIGHT)] * 2)
         for field, (least, most) in zip(fields(self), limits, strict=True):
             value = getattr(self, field.name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)

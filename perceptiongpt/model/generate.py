@@ -37,6 +37,7 @@ class Spoken:
     timings: dict[str, float] = field(default_factory=dict)  # seconds of the whole batch: prefill, decode, heads
     looked: list[Tensor] = field(default_factory=list)  # of each request: [n], how it looked over the picture
     heard: list[Heard] = field(default_factory=list)  # of each region, what it was decoded from
+    shades: list[Tensor] = field(default_factory=list)  # and its colours as the echo hears them, each [D]; may be zeros
 
 
 @torch.inference_mode()
@@ -199,9 +200,10 @@ def generate(
                 asked[b] += 1
                 glances[b].extend([] if reply.looked is None else [reply.looked[n]])
         clock["decode"] += time.perf_counter() - started
+    said = zip(pointing.lies, glances, pointing.heard, pointing.shades, strict=True)
     return [
-        Spoken(ids[b], at[b], pointing.regions(b), pointing.lies[b], dict(clock), glances[b], pointing.heard[b])
-        for b in range(rows)
+        Spoken(ids[b], at[b], pointing.regions(b), lies, dict(clock), looks, heard, shades)
+        for b, (lies, looks, heard, shades) in enumerate(said)
     ]
 
 

@@ -50,6 +50,7 @@ class Pointing:
         self.found: list[list[Regions]] = [[] for _ in range(rows)]
         self.lies: list[list[int]] = [[] for _ in range(rows)]  # of each region, in which of `seen`
         self.heard: list[list[Heard]] = [[] for _ in range(rows)]  # and what it was decoded from
+        self.shades: list[list[Tensor]] = [[] for _ in range(rows)]  # and what the echo hears of its colours, each [D]
         self.waiting: list[list[Tensor]] = [[] for _ in range(rows)]  # states of a region that is not yet said whole
         self.ended = [False] * rows  # the last of this breath was none
         self._words: list[Words | None] = [None] * rows  # before the region that is being said
@@ -110,6 +111,7 @@ class Pointing:
             vectors[b] = (spoken[n], told[n])
             self.found[b].append(regions.at([n]))
             self.lies[b].append(where[n])
+            self.shades[b].append(told[n] - spoken[n])
             self.heard[b].append((states[n], None if words is None else words.at(slice(n, n + 1))))
             if scores is not None:
                 area = F.adaptive_avg_pool2d(regions.masks[n][None].sigmoid(), MASK_SIDE)[0]

@@ -72,6 +72,7 @@ def test_the_formula_is_platts_on_a_row_worked_by_hand() -> None:
         {"below": float("nan")},
         {"alike": -1},
         {"alike": 1e300},
+        {"tinted": -1},
         {"threshold": 0.5},
         [],
         None,

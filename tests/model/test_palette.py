@@ -147,6 +147,9 @@ def test_the_loop_hands_the_echo_what_it_hears(
     monkeypatch.setattr(model.echo, "forward", listens)
     (spoken,) = generate(model, given, seen, [0], max_new_tokens=4)
     assert heard and spoken.places
+    written = [respell(spoken.regions.at([n]), seen, torch.tensor([0]))[0] for n in range(len(spoken.places))]
+    shades = [h - w for h, w in zip(heard, written, strict=True)]
+    assert torch.allclose(torch.stack(spoken.shades), torch.cat(shades), atol=1e-6)
 
 
 def test_a_trained_model_may_be_given_it_and_it_is_found_again(equipped: Make, stir: Make, tmp_path: Path) -> None:
