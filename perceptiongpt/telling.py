@@ -71,7 +71,7 @@ def left_to_right(said: Spoken, k: int) -> Spoken:
         breath = breath if n and place == at[n - 1] + k else n
         keys.append((breath, said.pictures[n], x[n], n))
     order = [key[-1] for key in sorted(keys)]
-    each = {name: [getattr(said, name)[n] for n in order] for name in ("pictures", "heard", "shades")}
+    each: dict[str, Any] = {name: [getattr(said, name)[n] for n in order] for name in ("pictures", "heard", "shades")}
     return replace(said, regions=said.regions.at(order), **each)
 
 
