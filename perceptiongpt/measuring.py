@@ -104,14 +104,15 @@ def _ends(eye: Any, told: Namespace) -> dict[str, float]:
 
     kind, _, rest = told.data.partition(":")
     split, _, seed = rest.partition(":")
-    some: list[tuple[str, int]] = [(told.data, 1)]
+    some: list[tuple[str, int]] = [(told.data, told.n)]
     if kind == "scenes":
-        some = [(f"groups:{split}:{seed or 1}", 8), (f"questions:{split}:{seed or 1}:count", 3)]
+        parts = ((f"groups:{split}:{seed or 1}", 8), (f"questions:{split}:{seed or 1}:count", 3))
+        some = [(data, max(8, told.n // part)) for data, part in parts]
     number = {answer_count(n): n for n in range(COUNTS_UP_TO + 1)}
     eye.as_found, best, chosen = True, -1.0, dict[str, float]()
     for alike in ALIKE:
         eye.operating = OperatingPoint(more=min(MORE), alike=alike)
-        asked = [verb.evaluate(eye, questions_of(data)[0], max(8, told.n // part), told.batch) for data, part in some]
+        asked = [verb.evaluate(eye, questions_of(data)[0], n, told.batch) for data, n in some]
         counts = [(pair, number[pair.question.answers[0]]) for pairs in asked[1:] for pair in pairs]
         more, counted, worth = ends(asked[0], counts)
         if worth > best:
