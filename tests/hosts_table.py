@@ -22,7 +22,8 @@ HEAD = """# Hosts
 
 A host is a decoder-only image-text model of `transformers`; it is neither subclassed nor changed. `how` goes to
 `hosts.open_host`: `dtype` (float32, bfloat16, float16), `device`, `bits` (8 or 4, by bitsandbytes), `device_map` (by
-accelerate), `attention` (an implementation of transformers); `load(..., compiled=True)` compiles the step of an answer.
+accelerate), `attention` (an implementation of transformers; on a CPU in bfloat16 `load` takes plain products in
+place of `sdpa`, unless one is named); `load(..., compiled=True)` compiles the step of an answer.
 The verbs that look take the same as `--dtype --device --bits --device-map --attention --compile`.
 
 `equip(..., tower="facebook/dinov2-small")` lets the decoders look through a vision model of their own, frozen and found
