@@ -77,12 +77,10 @@ def calibrate(
     some = [bool(r.question.targets) for r in rows]
     if not any(some):
         raise ValueError("the data ask for nothing that is there, so no score can be chosen; give data with things")
-    above, under, b = platt_by_side(raw, right)
-    temperature, bias = float(f"{1 / above:.4g}"), float(f"{b:.4g}")
-    below = 0.0 if under == above else float(f"{1 / under:.4g}")
+    fitted = _fitted(raw, right)
     best = [_best(r) for r in rows]
     least = stands_for([s for s, there in zip(best, some, strict=True) if there], t_acc)
-    point = OperatingPoint(temperature=temperature, bias=bias, agree=agree, below=below, alike=alike, tinted=tinted)
+    point = replace(fitted, agree=agree, alike=alike, tinted=tinted)
     if more is not None:
         point = replace(point, more=round(_again([more], point)[0], 4))
     if counted:
@@ -101,10 +99,15 @@ def likelihood(pairs: Sequence[Judged]) -> float:
     """The mean log-likelihood of first regions being right, by their scores once these are calibrated. Raises
     ValueError as `calibrate` does."""
     raw, right = certainty([r for r in measured(pairs) if r.question.points])
+    sure = torch.tensor(_again(raw, _fitted(raw, right)))
+    return -float(F.binary_cross_entropy(sure, torch.tensor(right, dtype=sure.dtype)))
+
+
+def _fitted(raw: Sequence[float], right: Sequence[bool]) -> OperatingPoint:
+    """The point whose scores tell best what is right (`platt_by_side`), in numbers of four places."""
     above, under, bias = platt_by_side(raw, right)
-    z = torch.logit(torch.tensor(raw, dtype=torch.float64), SUREST)
-    sure = F.logsigmoid((z.clamp(min=0) * above + z.clamp(max=0) * under + bias) * (2 * torch.tensor(right) - 1.0))
-    return float(sure.mean())
+    below = 0.0 if under == above else float(f"{1 / under:.4g}")
+    return OperatingPoint(temperature=float(f"{1 / above:.4g}"), bias=float(f"{bias:.4g}"), below=below)
 
 
 def _agree(rows: Sequence[Measure]) -> float:

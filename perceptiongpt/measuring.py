@@ -131,8 +131,7 @@ def _tinted(eye: Any, told: Namespace, pairs: list[Any]) -> tuple[list[Any], flo
     coloured = {p.question.id for p in pairs if p.question.points and named_colour(p.question.phrase)}
     if not coloured or not eye.model.settings.region_colours:
         return pairs, 0.0
-    best, chosen, untinted = likelihood(pairs), 0.0, eye.operating
-    kept = pairs
+    untinted, kept, best, chosen = eye.operating, pairs, likelihood(pairs), 0.0
     for tinted in TINTED:
         eye.operating = replace(untinted, tinted=tinted)
         again = _those(questions_of(told.data)[0], coloured)

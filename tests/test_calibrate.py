@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.special import expit, log_expit
 
 from perceptiongpt.answers import Said
-from perceptiongpt.calibrate import ALIKE, MORE, TINTED, calibrate, ends
+from perceptiongpt.calibrate import ALIKE, MORE, TINTED, calibrate, ends, likelihood
 from perceptiongpt.cli import main
 from perceptiongpt.core.masks import encode_rle
 from perceptiongpt.core.operating import OperatingPoint
@@ -219,6 +219,23 @@ def test_where_answers_ended_is_told_in_calibrated_scores() -> None:
     wanted = plain.scores(torch.logit(torch.tensor([0.2, 0.6]))).tolist()
     assert [point.more, point.counted] == pytest.approx(wanted, abs=1e-4)
     assert calibrate(given, 0.5)[0] == replace(point, more=OperatingPoint().more, counted=0.0, alike=0.0)
+
+
+def test_answers_are_likelier_by_as_much_as_their_scores_tell_of_them() -> None:
+    right = [True, True, False, True, False, False] * 20
+
+    def told(scores: list[float]) -> float:
+        return likelihood([row.pair for row in rows([*scores] * 20, right, [True] * 120)])
+
+    guess, blurred, clear = (
+        told([0.5, 0.6] * 3),
+        told([0.7, 0.4, 0.6, 0.8, 0.3, 0.2]),
+        told([0.7, 0.8, 0.4, 0.9, 0.6, 0.2]),
+    )
+    assert guess < blurred < clear < 0 and guess == pytest.approx(np.log(0.5), abs=0.07)
+    assert told([0.97, 0.99, 0.9, 0.995, 0.95, 0.8]) > blurred  # far too sure, but calibrated first
+    with pytest.raises(ValueError):
+        likelihood([row.pair for row in rows([0.5, 0.6], [True, True], [True, True])])
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
