@@ -24,32 +24,35 @@ from perceptiongpt.metrics.several import rejection
 
 AGREE = (1.0, 0.8, 0.7, 0.6, 0.5)  # tried for `agree`; the first is the box as it was decoded
 MORE = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)  # for `more`, `counted`
-ALIKE = (0.0, 8.0)  # for `alike`: each is asked anew
+ALIKE = (0.0, 8.0)  # for `alike`: numbers are asked for anew with each
 TINTED = (6.0, 12.0)  # and for `tinted`, beside 0
 HALF = 5e-5  # by which the score of a kept answer, of four places, may lie above the one that was given
 
 
-def ends(several: Sequence[Judged], counts: Sequence[tuple[Judged, int]] = ()) -> tuple[float, float, float]:
-    """What the second and further things of a model that enumerates should score, as scores are born: to be found, and
-    to be told of in words; and what that is worth, mean F1 and the share of right numbers together.
+def group_end(several: Sequence[Judged]) -> float:
+    """What the second and further things of a model that enumerates should score to be found, as scores are born.
 
-    The first is what gives groups the best mean F1, their boxes drawn with the `agree` that suits them best; the second
-    what tells the right number, given beside the answer, in most of `counts`; where there are none of either, what
-    leaves an untouched operating point as it is. Answers hold their regions as they were found, down to the least of
-    MORE.
+    It is what gives groups the best mean F1, their boxes drawn with the `agree` that suits them best; where there are
+    none, what leaves an untouched operating point as it is. Answers hold their regions as they were found, down to the
+    least of MORE.
     """
-    untouched, kept = OperatingPoint(), groups(measured(several))
-    more, counted, worth = untouched.more, untouched.counted, 0.0
-    if kept:
-        drawn = [[_redrawn(row, agree) for row in kept] for agree in AGREE]
-        best = {least: max(fmean(group_f1(_ended(r, least)) for r in some) for some in drawn) for least in MORE}
-        more = max(MORE, key=lambda least: round(best[least], 4))
-        worth += best[more]
-    if counts:
-        right = {least: sum(_end(pair, least) == number for pair, number in counts) for least in MORE}
-        counted = max(MORE, key=right.__getitem__)
-        worth += right[counted] / len(counts)
-    return more, counted, worth
+    kept = groups(measured(several))
+    if not kept:
+        return OperatingPoint().more
+    drawn = [[_redrawn(row, agree) for row in kept] for agree in AGREE]
+    best = {least: max(fmean(group_f1(_ended(r, least)) for r in some) for some in drawn) for least in MORE}
+    return max(MORE, key=lambda least: round(best[least], 4))
+
+
+def count_end(counts: Sequence[tuple[Judged, int]]) -> tuple[float, float]:
+    """What further things should score to be told of in words, as scores are born, and the share of right numbers then.
+
+    It is what tells the right number, given beside the answer, in most of `counts`, at least one; answers as for
+    `group_end`.
+    """
+    right = {least: sum(_end(pair, least) == number for pair, number in counts) for least in MORE}
+    counted = max(MORE, key=right.__getitem__)
+    return counted, right[counted] / len(counts)
 
 
 def calibrate(

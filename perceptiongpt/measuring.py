@@ -92,31 +92,32 @@ def calibrate(told: Namespace) -> None:
 
 
 def _ends(eye: Any, told: Namespace) -> dict[str, float]:
-    """The `more`, the `counted` and the `alike` of a model that enumerates, as scores are born: by groups and questions
-    for numbers on composed scenes, by what groups other data have. Leaves the eye as it was asked, with nothing ended
-    or sorted."""
+    """The `more`, the `counted` and the `alike` of a model that enumerates, as scores are born: by groups of composed
+    scenes and questions for numbers about them, or by what groups other data have. Leaves the eye as it was asked, with
+    nothing ended or sorted."""
     from perceptiongpt import evaluate as verb
-    from perceptiongpt.calibrate import ALIKE, MORE, ends
+    from perceptiongpt.calibrate import ALIKE, MORE, count_end, group_end
     from perceptiongpt.core.operating import OperatingPoint
     from perceptiongpt.data.phrases import answer_count
     from perceptiongpt.data.scene_talk import COUNTS_UP_TO
     from perceptiongpt.questions import questions_of
 
+    def asked(data: str, n: int, alike: float = 0.0) -> list[Any]:
+        eye.operating = OperatingPoint(more=min(MORE), alike=alike)
+        return verb.evaluate(eye, questions_of(data)[0], n, told.batch)
+
     kind, _, rest = told.data.partition(":")
     split, _, seed = rest.partition(":")
-    some: list[tuple[str, int]] = [(told.data, told.n)]
-    if kind == "scenes":
-        parts = ((f"groups:{split}:{seed or 1}", 8), (f"questions:{split}:{seed or 1}:count", 3))
-        some = [(data, max(8, told.n // part)) for data, part in parts]
-    number = {answer_count(n): n for n in range(COUNTS_UP_TO + 1)}
-    eye.as_found, best, chosen = True, -1.0, dict[str, float]()
+    eye.as_found = True
+    if kind != "scenes":
+        return {"more": group_end(asked(told.data, told.n))}
+    chosen = {"more": group_end(asked(f"groups:{split}:{seed or 1}", max(8, told.n // 8)))}
+    number, best = {answer_count(n): n for n in range(COUNTS_UP_TO + 1)}, -1.0
     for alike in ALIKE:
-        eye.operating = OperatingPoint(more=min(MORE), alike=alike)
-        asked = [verb.evaluate(eye, questions_of(data)[0], n, told.batch) for data, n in some]
-        counts = [(pair, number[pair.question.answers[0]]) for pairs in asked[1:] for pair in pairs]
-        more, counted, worth = ends(asked[0], counts)
-        if worth > best:
-            best, chosen = worth, {"more": more, "counted": counted, "alike": alike}
+        pairs = asked(f"questions:{split}:{seed or 1}:count", max(8, told.n // 3), alike)
+        counted, right = count_end([(pair, number[pair.question.answers[0]]) for pair in pairs])
+        if right > best:
+            best, chosen = right, chosen | {"counted": counted, "alike": alike}
     return chosen
 
 

@@ -33,7 +33,7 @@ from perceptiongpt.model.attention import attend_by_products
 from perceptiongpt.model.generate import Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.seen import Seen as Encoded
-from perceptiongpt.telling import Request, kept, left_to_right, told
+from perceptiongpt.telling import Request, kept, left_to_right, likely, told
 from perceptiongpt.tinted import tinted
 
 PACKAGED = Path(__file__).parent / "weights"
@@ -116,8 +116,7 @@ class Eye:
 
     def hear(self, prompts: Batch, seen: Encoded, pictures: Sequence[Any], **how: Any) -> list[Spoken]:
         """`generate` at the operating point, or with a `more` of its own."""
-        chosen = {"more": self.operating.least_logit(), "alike": self.operating.alike}
-        spoken = generate(self.model, prompts, seen, pictures, **{**chosen, **how})
+        spoken = generate(self.model, prompts, seen, pictures, **{**self.operating.further(), **how})
         if self.as_found or not self.model.settings.enumerates:
             return spoken
         return [left_to_right(s, self.model.settings.vis_tokens) for s in spoken]
@@ -228,7 +227,7 @@ class SeenAll:
 
     def _in_words(self, requests: Sequence[Request], how: dict[str, Any]) -> list[Answer]:
         """Answers that tell of what they find, a number perhaps, and so go on only to what is sure (`counted`)."""
-        return self._answer(requests, **{"more": self.eye.operating.least_logit(words=True), **how})
+        return self._answer(requests, **{**self.eye.operating.further(words=True), **how})
 
     @torch.inference_mode()
     def _answer(self, requests: Sequence[Request], min_score: float | None = None, **how: Any) -> list[Answer]:
@@ -237,7 +236,7 @@ class SeenAll:
         canvases = [self.canvases[i] for i in self.rows]
         rendered = [renderer.asking([r.turn], spelled(c), (c,)) for r, c in zip(requests, canvases, strict=True)]
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
-        spoken = self.eye.hear(prompts, self.encoded, self.rows, **how)
+        spoken = self.eye.hear(prompts, self.encoded, self.rows, **{"draft": likely(renderer, requests), **how})
         spoken = [tinted(self.eye, said, request.label) for said, request in zip(spoken, requests, strict=True)]
         hw = self.encoded.sources_hw
         made = [

@@ -56,7 +56,7 @@ class Talk:
         seen = self.eye.model.see(held.pixels(views)) if opened or self._seen is None else self._seen
         rendered = renderer.asking([*self.turns, turn], [held.spelled(c) for c in canvases], canvases)
         prompts = assemble([rendered], [canvases], {}, pad_id(renderer.tokenizer), left=True)
-        how = {"more": self.eye.operating.least_logit(words=True), **how}
+        how = {**self.eye.operating.further(words=True), **how}
         (said,) = self.eye.hear(prompts, seen, [range(len(canvases))], **how)
         whole = [*self._pictures, *opened] if self.eye.looks_closer else []
         answer = self._answer(said, turn, canvases, seen)

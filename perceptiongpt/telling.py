@@ -5,6 +5,7 @@ Knows one request and its answer. Knows nothing of looking, prompts and batches 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +59,17 @@ def told(eye: Any, hw: tuple[int, int], said: Spoken, request: Request, canvas: 
     )
     looked = tuple(canvas.heat_out(look.unflatten(0, hw)) for look in said.looked)
     return Answer(text, found, canvas.size_wh, dict(said.timings), eye.name, looked)
+
+
+def likely(renderer: Renderer, requests: Sequence[Request]) -> list[int]:
+    """What the answer to a single request for a phrase will likely say (`model.draft`); nothing else is foreseen."""
+    phrase = requests[0].label if len(requests) == 1 else None
+    if not phrase or renderer.answer_format != "vis":
+        return []
+    listed = [part for part in phrase.split(";") if part.strip()]
+    text = phrases.answer_list([(part, 1) for part in listed]) if listed[1:] else phrases.answer_region(phrase, 1)
+    several = any(asks_for_many(part) for part in listed)
+    return renderer.guess(text.split("{0}")[0] + "{0}" if several else text)
 
 
 def left_to_right(said: Spoken, k: int) -> Spoken:

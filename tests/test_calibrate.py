@@ -18,11 +18,12 @@ from PIL import Image
 from scipy.special import expit, log_expit
 
 from perceptiongpt.answers import Said
-from perceptiongpt.calibrate import ALIKE, MORE, TINTED, calibrate, ends, likelihood
+from perceptiongpt.calibrate import ALIKE, MORE, TINTED, calibrate, count_end, group_end, likelihood
 from perceptiongpt.cli import main
 from perceptiongpt.core.masks import encode_rle
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.core.packed import Packed
+from perceptiongpt.data.words import NUMBERS
 from perceptiongpt.judging import Judged, Measure, judged, measured
 from perceptiongpt.metrics.calibration import calibration, platt, platt_by_side, stands_for
 from perceptiongpt.model import store
@@ -179,15 +180,15 @@ def test_a_group_that_is_enumerated_ends_where_it_is_best(weak: tuple[float, ...
     said = [Packed(THING, score=0.9), Packed(ASIDE, score=0.7), *(Packed((0, 0, 5, 5), score=s) for s in weak)]
     group = Judged(Question("q-0", "the xs", "group", both, (80, 60)), Said("", tuple(said)))
     single = [row.pair for row in rows([0.8, 0.3], [True, False], [True] * 2)]
-    assert ends([group, *single])[:2] == (more, 0.0)
-    assert ends(single) == (OperatingPoint().more, 0.0, 0.0)
+    assert group_end([group, *single]) == more
+    assert group_end(single) == OperatingPoint().more
 
 
 def test_what_comes_after_the_end_of_a_group_is_not_found_however_sure_it_is() -> None:
     both = (Packed(THING), Packed(ASIDE))
     said = [Packed(THING, score=0.9), Packed((0, 0, 5, 5), score=0.3), Packed(ASIDE, score=0.95)]
     group = Judged(Question("q-0", "the xs", "group", both, (80, 60)), Said("", tuple(said)))
-    assert ends([group])[0] == 0.1  # both are found only with what scores less between them
+    assert group_end([group]) == 0.1  # both are found only with what scores less between them
 
 
 def test_a_groups_end_is_chosen_with_boxes_as_they_can_be_drawn() -> None:
@@ -198,7 +199,7 @@ def test_a_groups_end_is_chosen_with_boxes_as_they_can_be_drawn() -> None:
     said = (Packed(THING, score=0.9), Packed(tall, encode_rle(mask), score=0.3))
     group = Judged(Question("q-0", "the xs", "group", (Packed(THING), Packed(low)), (80, 60)), Said("", said))
     bare = replace(group, said=Said("", (said[0], replace(said[1], rle=None))))
-    assert ends([group])[0] == 0.1 and ends([bare])[0] == 0.35
+    assert group_end([group]) == 0.1 and group_end([bare]) == 0.35
 
 
 def test_numbers_are_told_where_they_are_right_and_groups_end_where_they_are_best() -> None:
@@ -208,7 +209,7 @@ def test_numbers_are_told_where_they_are_right_and_groups_end_where_they_are_bes
     group = Judged(Question("g-0", "the xs", "group", there, (80, 60)), said)
     question = Question("c-0", "How many?", "count", (), (80, 60), answers=("Two.",))
     counts = [(Judged(question, said), number) for number in (2, 2, 3)]
-    assert ends([group], counts) == (0.1, 0.55, pytest.approx(1 + 2 / 3))
+    assert group_end([group]) == 0.1 and count_end(counts) == (0.55, pytest.approx(2 / 3))
 
 
 def test_where_answers_ended_is_told_in_calibrated_scores() -> None:
@@ -311,8 +312,8 @@ def test_a_model_that_enumerates_is_asked_where_to_end_before_it_is_calibrated(
     asked: list[tuple[Any, ...]] = []
 
     def answering(eye: Eye, questions: Iterator[Asked], n: int, *_: Any) -> list[Judged]:
-        """Two surely found of what there is and one more, less surely, but with some `alike`; every other single thing
-        is missed."""
+        """Two surely found of what there is and one more, less surely; every other single thing is missed. Of what is
+        asked for a number, one alone but with some `alike`, then as many as there are."""
         some = list(islice((q for one in questions for q in one.questions), n))
         asked.append((eye.as_found, eye.looks_closer, eye.operating, {q.kind for q in some}, len(some)))
         said = []
@@ -320,7 +321,10 @@ def test_a_model_that_enumerates_is_asked_where_to_end_before_it_is_calibrated(
             boxes = [Packed(t.box) for t in q.targets[:3]] or [Packed((0, 0, 1, 1))] * 3
             if len(q.targets) < 2 and q.points:
                 boxes = [Packed((0, 0, 1, 1))] if i % 2 else boxes[:1]
-            scores = (0.7 - 0.2 * (i % 2), 0.65, 0.32 if eye.operating.alike == 8.0 else 0.05)
+            if q.kind == "count" and q.answers[0] != "None.":
+                many = NUMBERS.index(q.answers[0].lower().rstrip(".")) if eye.operating.alike == 8.0 else 1
+                boxes = [Packed((0, 0, 1, 1))] * many
+            scores = (0.7 - 0.2 * (i % 2), *[0.65] * 9)
             said.append(Said("", tuple(replace(b, score=s) for b, s in zip(boxes, scores, strict=False))))
         return [Judged(q, one) for q, one in zip(some, said, strict=True)]
 
@@ -332,11 +336,11 @@ def test_a_model_that_enumerates_is_asked_where_to_end_before_it_is_calibrated(
     assert main(["calibrate", str(folder), "--data", data, "--n", "96", "--device", "cpu"]) == 0
     assert "more " in capsys.readouterr().out
     first, last = asked[0], asked[-1]
-    each = [alike for alike in ALIKE for _ in range(1 + composed)]
+    each = [0.0, *ALIKE] if composed else [0.0]
     assert [one[:3] for one in asked[:-1]] == [(True, False, OperatingPoint(more=min(MORE), alike=a)) for a in each]
     assert last[:2] == (False, True)
     more, counted = last[2].more, last[2].counted
-    assert last[2] == OperatingPoint(more=more, counted=counted, alike=8.0)
+    assert last[2] == OperatingPoint(more=more, counted=counted, alike=8.0 if composed else 0.0)
     if composed:
         assert first[3:] == ({"group"}, 12) and asked[1][3:] == ({"count"}, 32) and counted in MORE
     assert (counted > 0) is composed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from PIL import Image
 
 from perceptiongpt.asking import WORDS_LIMIT, checked_region, checked_words, question_turn
 from perceptiongpt.core.answer import Answer, Region
+from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.data.spans import name_spans
 from perceptiongpt.hosts import chosen_device, chosen_dtype
+from perceptiongpt.model.generate import Spoken, generate
 from perceptiongpt.model.perception import equip
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import PACKAGED, Eye, load
@@ -64,6 +67,29 @@ def test_each_verb_gives_its_own_parts(eye: Eye, photo: Image.Image) -> None:
         assert len(answer) > 0, verb
         for r in answer:
             assert (r.box is not None, r.mask is not None, r.point is not None) == tuple(c in parts for c in "bmp")
+
+
+def test_what_is_asked_for_is_read_ahead_and_weighed_by_looks_in_words_alone(
+    eye: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    def telling(*given: Any, **how: Any) -> list[Spoken]:
+        told.append(how)
+        return generate(*given, **how)
+
+    monkeypatch.setattr("perceptiongpt.predict.generate", telling)
+    monkeypatch.setattr(eye, "operating", OperatingPoint(more=0.2, counted=0.6, alike=8.0))
+    seen = eye.look(photo)
+    seen.segment("the red circle"), seen.point("the dogs"), seen.segment("a cat; the red circle"), seen.ask("what?")
+    eye.look([photo, photo]).segment("the red circle")
+    assert [how["alike"] for how in told] == [0.0, 0.0, 0.0, 8.0, 0.0]
+    words, vis = eye.renderer.words, eye.model.vis_id
+    one, several, listed, free, batch = (how["draft"] for how in told)
+    assert one == [*words("The red circle"), vis, *words(".")]
+    assert several == [*words("The dogs"), vis]  # who knows how many there are
+    assert listed == [*words("A cat"), vis, *words("; the red circle"), vis, *words(".")]
+    assert free == batch == []
 
 
 def test_a_picture_seen_once_answers_as_one_seen_anew(eye: Eye, photo: Image.Image) -> None:

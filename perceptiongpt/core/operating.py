@@ -24,12 +24,12 @@ class OperatingPoint:
     A box is drawn round the region's mask where that box and the decoded one have an IoU of `agree` or more: masks have
     the finer rim. Of a model that enumerates, the second and further things of one breath need a score of `more`, and
     the first that has less ends them; what is told in words, such as a number, wants to be sure of them, and needs
-    `counted` where that is more. Things of one name mostly look alike, so such a thing's logit gains `alike` for each
-    1 by which the cosine of what the picture shows there, and of what it shows at that before it which looks most like
-    it, is over a half. Where a phrase asks for a colour and another is more a region's own, the logit loses `tinted`
-    for each 1 between the cosines of what it shows and both words. Else, as it is born, it changes nothing. Raises
-    ValueError for a temperature outside 0.01..100, one `below` outside it that isn't 0, a bias outside -100..100, an
-    `alike` or `tinted` outside 0..100, and any other outside 0..1.
+    `counted` where that is more. Things of one name mostly look alike, so there such a thing's logit also gains `alike`
+    for each 1 by which the cosine of what the picture shows there, and of what it shows at that before it which looks
+    most like it, is over a half. Where a phrase asks for a colour and another is more a region's own, the logit loses
+    `tinted` for each 1 between the cosines of what it shows and both words. Else, as it is born, it changes nothing.
+    Raises ValueError for a temperature outside 0.01..100, one `below` outside it that isn't 0, a bias outside
+    -100..100, an `alike` or `tinted` outside 0..100, and any other outside 0..1.
     """
 
     temperature: float = 1.0
@@ -60,6 +60,11 @@ class OperatingPoint:
         if self.below:
             return (z.clamp(min=0) / self.temperature + z.clamp(max=0) / self.below + self.bias).sigmoid()
         return (z / self.temperature + self.bias).sigmoid()
+
+    def further(self, words: bool = False) -> dict[str, float]:
+        """What a further thing's logit needs and gains, as `model.generate` takes them: where regions are asked for, or
+        `words`, which alone weigh what it looks like."""
+        return {"more": self.least_logit(words), "alike": self.alike if words else 0.0}
 
     def least_logit(self, words: bool = False) -> float:
         """The logit of a further thing's least score, where regions are asked for or `words`."""

@@ -78,6 +78,11 @@ class Renderer:
             raise ValueError(f"a prompt of {len(turns)} turns must end with the user's turn; leave out the answer")
         return self._render(turns, shown, canvases)
 
+    def guess(self, text: str) -> list[int]:
+        """The ids of an answer's words and `<vis>` in its places, without its end; text with places {0}, {1} …"""
+        pieces = enumerate(PLACE.split(text))
+        return [i for n, piece in pieces for i in ([self.vis_id] * self.vis_tokens if n % 2 else self.words(piece))]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Words of an answer; control tokens are left out, and `<vis>` becomes nothing."""
         vocabulary = len(self.tokenizer)

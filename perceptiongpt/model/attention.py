@@ -19,6 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 PRODUCTS, FUSED = "products", "sdpa"
 OTHERS = ("position_bias", "softcap", "s_aux", "cache")  # what some hosts' attention has besides
 AT_ONCE = 1 << 22  # weights that are worked on at once, more only where one row has more: they stay in the cache
+FEW = 16  # places of a step
 AT_MOST = 1 << 24  # weights of a row [H, T, S], beyond which they aren't laid out
 
 
@@ -36,8 +37,8 @@ def products(
     """Attention [B, T, H, D] of query [B, H, T, D] to key and value [B, H / G, S, D], as two products in their type.
 
     `attention_mask`: bool [B or 1, 1, T, S], true where it may look. Whatever is not answered on a CPU in bfloat16 goes
-    to the fused kernel, and so do rows that would take much memory, and steps of one place: oneDNN keeps a program of
-    megabytes for each shape of a product, and steps have one each.
+    to the fused kernel, and so do rows that would take much memory, and steps of a few places: oneDNN keeps a program
+    of megabytes for each shape of a product, and steps have one each.
     """
     rows, heads, places, width = query.shape
     keys, seen = key.shape[1], key.shape[2]
@@ -53,7 +54,7 @@ def products(
         or any(how.get(name) is not None for name in OTHERS)
         or not (attention_mask is None or (attention_mask.dtype == torch.bool and attention_mask.shape[1] == 1))
         or (causal and places != seen)
-        or places == 1
+        or places <= FEW
         or row > AT_MOST
     ):
         fused: Any = AttentionInterface()[FUSED]

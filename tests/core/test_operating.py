@@ -103,3 +103,9 @@ def test_what_is_asked_in_words_needs_the_greater_of_both(more: float, counted: 
     point = OperatingPoint(more=more, counted=counted)
     assert point.least_logit() == OperatingPoint(more=more).least_logit()
     assert point.least_logit(words=True) == OperatingPoint(more=max(more, counted)).least_logit()
+
+
+def test_what_things_look_like_is_weighed_in_words_alone() -> None:
+    point = OperatingPoint(more=0.2, counted=0.6, alike=8.0)
+    assert point.further() == {"more": point.least_logit(), "alike": 0.0}
+    assert point.further(words=True) == {"more": point.least_logit(words=True), "alike": 8.0}
