@@ -14,34 +14,11 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "objects"))
 
 import variants
+from a_furniture import BOX, PAINT, entry
 from furniture import ARCHIVES, SOURCE
 from variants import build, trained, variant
 
 from perceptiongpt.data.objects import ObjectLibrary, write_index
-
-BOX = """mtllib box.mtl
-v -1 0 -1\nv 1 0 -1\nv 1 0 1\nv -1 0 1\nv -1 2 -1\nv 1 2 -1\nv 1 2 1\nv -1 2 1
-usemtl top
-f 5 6 7 8
-usemtl side
-f 1 2 6 5\nf 2 3 7 6\nf 3 4 8 7\nf 4 1 5 8
-"""
-PAINT = "newmtl top\nKd 0.9 0.9 0.9\nnewmtl side\nKd 0.2 0.2 0.7\n"
-
-
-def entry(number: int, name: str, tags: str, side: int) -> str:
-    told = {
-        "id": f"us#{name.replace(' ', '')}",
-        "name": name,
-        "tags": tags,
-        "creator": "Someone",
-        "category": "Kitchen",
-        "model": "/box.obj",
-        "width": side,
-        "depth": 50,
-        "height": 60,
-    }
-    return "".join(f"{key}#{number}={value}\n" for key, value in told.items())
 
 
 @pytest.fixture

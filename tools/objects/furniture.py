@@ -52,8 +52,12 @@ NOT_A_TAG = {"blend swap", "scpts", "adjustable", "thonet", "peterbilt", "haussm
 class Archive:
     """One `.sh3f`: its catalogue's entries, and its files by name."""
 
-    def __init__(self, path: Path) -> None:
-        self.licence, self.author = ARCHIVES[path.stem]
+    def __init__(
+        self, path: Path, terms: tuple[str, str] | None = None, catalogue: str = "PluginFurnitureCatalog.properties"
+    ) -> None:
+        """`terms`: licence and author of an archive that isn't one of ARCHIVES; `catalogue`: its file of entries."""
+        self.licence, self.author = terms or ARCHIVES[path.stem]
+        self._catalogue = catalogue
         self._zip = zipfile.ZipFile(path)
         self._names = {name.lower(): name for name in self._zip.namelist()}
 
@@ -69,11 +73,15 @@ class Archive:
 
     def entries(self) -> list[dict[str, str]]:
         """The catalogue in its order: name, tags, category, model, width … of each piece."""
-        text = (self.read("PluginFurnitureCatalog.properties") or b"").decode("latin-1")
+        text = (self.read(self._catalogue) or b"").decode("latin-1")
         found: dict[int, dict[str, str]] = defaultdict(dict)
         for key, number, value in re.findall(r"^(\w+)#(\d+)=(.*)$", text, re.MULTILINE):
             found[int(number)][key] = value.strip().encode("latin-1").decode("unicode_escape")
         return [found[number] for number in sorted(found)]
+
+    def named(self, entry: dict[str, str]) -> str:
+        """What a person would call the piece of this entry."""
+        return spoken(entry["id"].partition("#")[2], entry["name"])
 
     def licence_of(self, model: str) -> str:
         """The archive's licence, unless the paper beside a CC0 model asks for attribution after all."""
@@ -106,7 +114,7 @@ def pieces(archive: Archive) -> list[Piece]:
         key = entry["id"].partition("#")[2]
         if not is_wanted(key, entry["name"], entry["category"]):
             continue
-        name = spoken(key, entry["name"])
+        name = archive.named(entry)
         tags = [tag.strip().lower() for tag in entry.get("tags", "").split(",")]
         tags = [tag for tag in tags if tag and tag not in NOT_A_TAG] + [entry["category"].lower()]
         if float(entry.get("elevation", 0)) >= ON_A_WALL:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 
-def _table(rows: str) -> dict[str, str]:
+def table(rows: str) -> dict[str, str]:
     """`this=that; …` as a dictionary."""
     return dict(row.strip().split("=") for row in rows.replace("\n", " ").split(";"))
 
@@ -48,7 +48,7 @@ LYING = {
 }
 
 # The catalogue's name, lower-cased -> what a person would say. Where one name covers several things: by key.
-BY_KEY = _table("""
+BY_KEY = table("""
 MIDI-keyboard=piano keyboard; ammoBox=ammunition box; bamboo=bamboo tree; boiler=kettle; box=plastic box;
 box_room=storage unit; cartoon_biplane=toy plane; chaussette=sock; com_bath=shampoo bottle;
 com_bath2_jabon_pijo=soap bottle; com_bath3=towel rack; cooker=rice cooker; ext_chair=garden armchair;
@@ -59,7 +59,7 @@ luckyBamboo=bamboo plant; motorbike=spring rider; office-chair=office chair; off
 office_chair=office chair; office_furniture1=sideboard; poolTable=pool table; puff=bean bag; scooter2=motor scooter;
 shovel=dustpan; table_lamp=table lamp; umbrella=patio umbrella
 """)
-BY_NAME = _table("""
+BY_NAME = table("""
 abdominal bench=exercise bench; acacia=acacia tree; air conditioning - external unit=air conditioner;
 air conditioning - internal unit=air conditioner; apple ibook=laptop; apple imac 1998=computer;
 apple imac 2004=computer; apple iphone=smartphone; apples=bowl of apples; armchair ottoman=lounge chair;
@@ -111,7 +111,7 @@ yucca=yucca plant
 """)
 
 # The head noun -> the kind, where they differ.
-KINDS = _table("""
+KINDS = table("""
 boot=shoe; bottles=bottle; bulldog=dog; can=bin; cap=hat; cards=playing cards; chandelier=lamp; chest=dresser;
 couch=sofa; cupboard=cabinet; dock=speaker; doormat=mat; dustbin=bin; flowers=flower; freezer=fridge;
 hood=range hood; island=kitchen island; jacuzzi=bathtub; ladle=spoon; light=lamp; lights=lamp; lily=plant; logs=log;
@@ -121,7 +121,7 @@ spotlight=lamp; stall=shower; sunglasses=glasses; suv=car; tulips=flower; unit=c
 washbasin=sink; whiteboard=board
 """)
 # Two-word kinds, where the last word alone would say something else.
-PHRASES = _table("""
+PHRASES = table("""
 air conditioner=air conditioner; air mattress=mattress; basketball net=basketball net; bean bag=bean bag;
 bread box=box; chopping board=chopping board; christmas tree=christmas tree; clothes rack=rack;
 coffee machine=coffee machine; coffee maker=coffee machine; diving board=diving board; dog house=dog house;

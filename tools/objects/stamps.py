@@ -5,7 +5,8 @@ one whose name says a novel kind, or that looks like what is held out, is left o
 
     python tools/objects/stamps.py STAMPS_FOLDER OUT_DIR
 
-STAMPS_FOLDER is `usr/share/tuxpaint/stamps` of Debian's `tuxpaint-stamps-default` 2022.06.04-1, unpacked.
+STAMPS_FOLDER is `usr/share/tuxpaint/stamps` of Debian's `tuxpaint-stamps-default`, unpacked (2022.06.04-1, or
+2025.05.26-1, which has more).
 """
 
 import re
@@ -23,7 +24,7 @@ from perceptiongpt.data.objects import ObjectLibrary
 
 PACKAGED = Path(__file__).parents[2] / "perceptiongpt" / "data" / "objects"
 CREDIT = {
-    "source": "tuxpaint-stamps-default 2022.06.04-1",
+    "source": "tuxpaint-stamps-default",
     "licence": "GPL-2.0",
     "author": "Bill Kendrick and the artists of Tux Paint",
     "url": "https://tuxpaint.org/stamps/",
