@@ -10,8 +10,9 @@ written in steps of `--coarse` of their root mean squares, the adapter in a sixt
 reads the adapter no more; `load` does, and `store.save` writes it as peft would.
 
 What went on from a packaged folder with most of it frozen is packaged `--onto` that: its files stay as they are, byte
-for byte, and what of the plug-in's own has other numbers now stands in a small file beside them. Where only what is
-told of found regions learnt (TOLD_OF), the operating point stays, too; else calibrate anew.
+for byte, and what of the plug-in's own has other numbers now stands in a small file beside them, or, where that is most
+of it, in that file's place. Where only what is told of found regions learnt (TOLD_OF), the operating point stays, too;
+else calibrate anew.
 """
 
 from __future__ import annotations
@@ -102,13 +103,15 @@ class _Base:
         return cls(files, tensors.read(folder / store.OWN), operating)
 
     def keep(self, target: Path, own: Mapping[str, torch.Tensor], coarse: float) -> None:
-        """Put what stays into `target`, and beside it those of `own` that differ."""
+        """Put what stays into `target`, and beside it those of `own` that differ; where most do, they stand anew."""
         later = {n: p for n, p in own.items() if n not in self.own or not torch.equal(self.own[n].to(p), p)}
-        if later:
+        anew = 2 * sum(p.numel() for p in later.values()) > sum(p.numel() for p in own.values())
+        if later and not anew:
             tensors.write(later, target / store.LATER, torch.int8, coarse)
             tensors.pack(target / store.LATER)
         for name, whole in self.files.items():
-            (target / name).write_bytes(whole)
+            if not (anew and name == store.OWN + tensors.PACKED):
+                (target / name).write_bytes(whole)
         if self.operating and all(name.startswith(TOLD_OF) for name in later):
             config = {**store.read_config(target), store.OPERATING: self.operating}
             (target / store.CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")

@@ -165,6 +165,18 @@ def test_host_modules_that_were_rounded_as_hosts_are_have_not_changed(tmp_path: 
         package([new], tmp_path / "other", "tiny:aya_vision", onto=shipped)
 
 
+def test_where_most_learnt_the_plug_ins_own_stands_anew_and_the_rest_stays(shipped: Path, tmp_path: Path) -> None:
+    package([taught(shipped, tmp_path / "some", "encoder.")], tmp_path / "later", "tiny:aya_vision", onto=shipped)
+    new = taught(tmp_path / "later", tmp_path / "new", "")
+    package([new], tmp_path / "weights", "tiny:aya_vision", onto=tmp_path / "later")
+    assert (tmp_path / "later" / (LATER + PACKED)).exists() and not (tmp_path / "weights" / (LATER + PACKED)).exists()
+    adapter = f"{ADAPTER}/{ADAPTER_FILE}{PACKED}"
+    assert (tmp_path / "weights" / adapter).read_bytes() == (shipped / adapter).read_bytes()
+    now, wanted = read_own(tmp_path / "weights"), read_own(new)
+    assert all((now[name] - t).norm() < 0.5 * t.norm() + 1e-6 for name, t in wanted.items())
+    assert OPERATING not in json.loads((tmp_path / "weights" / CONFIG).read_text())
+
+
 def test_where_nothing_learnt_nothing_stands_beside(shipped: Path, tmp_path: Path) -> None:
     package([taught(shipped, tmp_path / "new", "nothing")], tmp_path / "weights", "tiny:aya_vision", onto=shipped)
     there, before = ({p.name: p.read_bytes() for p in f.rglob("*.gz")} for f in (tmp_path / "weights", shipped))
