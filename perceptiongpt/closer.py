@@ -1,7 +1,8 @@
 """A second look from closer by: each region is found again in a piece of its picture, which has more pixels there.
 
-Knows regions in pixels, their pictures and what was heard when they were said. Knows neither prompts nor judging.
-Beyond the papers; the language model isn't run again.
+In a crowd the second look is told where the others are that were said in the same breath, those after it, too: a piece
+with two cups in it shows which of them is meant. Knows regions in pixels, their pictures and what was heard when they
+were said. Knows neither prompts nor judging. Beyond the papers; the language model isn't run again.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.boxes import around, iou_xyxy
+from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.core.slots import Words
 from perceptiongpt.model.generate import Spoken
+from perceptiongpt.tasks.mask import MASK_SIDE
 
 TIMES = 2.2  # sides of a region's box that its piece is long
 AGREE = 0.3  # IoU of both looks' boxes under which the second means something else, and the first one stands
@@ -59,7 +63,12 @@ def _again(
     states = torch.stack([said.heard[n][0] for n in which])
     words = [w for n in which if (w := said.heard[n][1]) is not None]
     told = Words(torch.cat([w.vectors for w in words]), torch.cat([w.there for w in words])) if words else None
-    found = model.decode(states, seen, torch.arange(len(which), device=states.device), told)
+    others = None
+    if model.settings.enumerates:
+        others = torch.stack(
+            [_others(eye, said, n, pieces[n], c, pictures) for n, c in zip(which, canvases, strict=True)]
+        )
+    found = model.decode(states, seen, torch.arange(len(which), device=states.device), told, others)
     logits = (said.regions.scores[which].to(found.scores) + found.scores) / 2
     made = []
     rows = zip(which, canvases, whole, eye.operating.scores(logits).tolist(), strict=True)
@@ -76,3 +85,14 @@ def _again(
                 region = replace(region, mask=mask)
         made.append(region)
     return made
+
+
+def _others(eye: Any, said: Spoken, n: int, piece: Piece, canvas: Canvas, pictures: Sequence[Image.Image]) -> Tensor:
+    """[S, S]: how much of each place of a region's piece, on its canvas, is others that were said in its breath."""
+    breaths, masks = said.breaths(eye.model.settings.vis_tokens), said.regions.masks
+    same = [m for m, first in enumerate(breaths) if first == breaths[n] and said.pictures[m] == said.pictures[n]]
+    if same == [n]:
+        return masks.new_zeros(MASK_SIDE, MASK_SIDE)
+    whole = eye.model.backbone.canvas(pictures[said.pictures[n]].size)
+    there = masks[[m for m in same if m != n]].float().sigmoid()
+    return canvas.of_piece(there, piece, whole, MASK_SIDE).amax(0)

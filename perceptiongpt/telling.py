@@ -77,11 +77,8 @@ def left_to_right(said: Spoken, k: int) -> Spoken:
 
     A model that enumerates finds them in any order.
     """
-    x, at, breath = said.regions.boxes[:, 0].tolist(), said.places, 0
-    keys = []
-    for n, place in enumerate(at):
-        breath = breath if n and place == at[n - 1] + k else n
-        keys.append((breath, said.pictures[n], x[n], n))
+    x = said.regions.boxes[:, 0].tolist()
+    keys = zip(said.breaths(k), said.pictures, x, range(len(x)), strict=True)
     order = [key[-1] for key in sorted(keys)]
     each: dict[str, Any] = {name: [getattr(said, name)[n] for n in order] for name in ("pictures", "heard", "shades")}
     return replace(said, regions=said.regions.at(order), **each)

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from perceptiongpt import closer as second
 from perceptiongpt.core.answer import Answer, Region
+from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.boxes import around
+from perceptiongpt.model.generate import Spoken
 from perceptiongpt.predict import Eye
 from perceptiongpt.talk import Talk
+from perceptiongpt.tasks.mask import MASK_SIDE
 
 
 @pytest.fixture
@@ -115,6 +119,40 @@ def test_where_the_piece_is_all_of_the_picture_nothing_is_looked_at_again(
     again = closely.segment(photo, "the red circle")
     first = at_once(closely, photo, monkeypatch)
     assert np.array_equal(again.xyxy, first.xyxy) and np.array_equal(again.score, first.score)
+
+
+def test_in_a_crowd_a_second_look_is_told_where_the_others_of_its_breath_are(
+    closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three breaths: two things, one, and two in different pictures; what is elsewhere, or alone, is no other."""
+    told: list[torch.Tensor | None] = []
+    decode: Any = closely.model.decode
+
+    def telling(*given: Any) -> Any:
+        told.append(given[4])
+        return decode(*given[:4], None)
+
+    states, words = torch.randn(5, 1, closely.model.backbone.width), None
+    masks = torch.full((5, 8, 8), -20.0)
+    masks[1, 3:, :] = 20.0  # the lower half of the picture, whose canvas is filled up below
+    boxes = torch.tensor([[0.5, 0.5, 0.4, 0.4]] * 5)
+    regions = Regions(boxes, masks, torch.zeros(5, 4, 4), torch.zeros(5))
+    heard: Any = [(s, words) for s in states]
+    said = Spoken([7] * 9, [0, 1, 4, 7, 8], regions, [0, 0, 0, 0, 1], heard=heard)
+    assert said.breaths(1) == [0, 0, 2, 3, 3]
+    shown = [Region(box=(10.0, 7.0, 30.0, 23.0), score=0.5)] * 5
+    monkeypatch.setattr(closely.model, "decode", telling)
+    monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, read_window=0))
+    second.closer(closely, shown, said, [photo, photo])
+    assert told == [None] * 5  # a model that doesn't enumerate knows no others
+    told.clear()
+    monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, enumerates=True))
+    second.closer(closely, shown, said, [photo, photo])
+    first, *rest = [one[0] for one in told if one is not None]
+    assert first.shape == (MASK_SIDE, MASK_SIDE) and len(rest) == 4
+    lower = first[int(0.75 * closely.model.backbone.canvas((10, 8)).reach_xy[1] * MASK_SIDE) :]
+    assert float(first[0].max()) < 0.01 and float(lower.max()) > 0.6  # above there is nothing, below the other
+    assert max(float(one.max()) for one in rest) < 1e-6  # the other is drawn nowhere, or there is none
 
 
 def test_what_has_no_box_stays(closely: Eye, photo: Image.Image) -> None:

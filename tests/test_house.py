@@ -48,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
     "asking": {"core", "data"},
     "spelled": {"core", "data", "model"},
     "telling": {"core", "data", "tasks", "model", "spelled"},
-    "closer": {"core", "model"},
+    "closer": {"core", "tasks", "model"},
     "tinted": {"data", "model"},
     "predict": {"core", "data", "model", "config", "fetch", "hosts", "asking", "closer", "telling", "tinted"},
     "talk": {"core", "data", "model", "asking", "closer", "predict", "telling"},

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -173,6 +174,18 @@ class Canvas:
         wide = torch.lerp(heat.float()[:, left], heat.float()[:, right], part_x)
         fine = torch.lerp(wide[upper], wide[lower], part_y[:, None])
         return (fine / fine.max().clamp(min=1e-12)).cpu().numpy()
+
+    @torch.no_grad()
+    def of_piece(self, maps: Tensor, piece: Four, whole: Canvas, side: int) -> Tensor:
+        """What maps [N, h, w] over the canvas `whole` show of a piece xyxy of its picture, whose own canvas this is:
+        float32 [N, side, side], 0 where this has no picture."""
+        cells = (torch.arange(side, device=maps.device) + 0.5) / side
+        (left, top), (right, bottom) = whole.point_in((piece[0], piece[1])), whole.point_in((piece[2], piece[3]))
+        reach_x, reach_y = self.reach_xy
+        x, y = left + (right - left) * cells / reach_x, top + (bottom - top) * cells / reach_y
+        grid = 2 * torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1) - 1  # [side, side, 2], rows by y
+        seen = F.grid_sample(maps.float()[None], grid[None], padding_mode="border", align_corners=False)[0]
+        return seen * ((cells <= reach_y)[:, None] & (cells <= reach_x))
 
     def _scale(self, like: Tensor) -> Tensor:
         """Pixels of the picture in one canvas, float32 [4], for x, y, x, y."""

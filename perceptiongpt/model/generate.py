@@ -39,6 +39,13 @@ class Spoken:
     heard: list[Heard] = field(default_factory=list)  # of each region, what it was decoded from
     shades: list[Tensor] = field(default_factory=list)  # and its colours as the echo hears them, each [D]; may be zeros
 
+    def breaths(self, k: int) -> list[int]:
+        """Of each region, of k tokens each, the first one that was said with it in one breath."""
+        first: list[int] = []
+        for n, place in enumerate(self.places):
+            first.append(first[-1] if n and place == self.places[n - 1] + k else n)
+        return first
+
 
 @torch.inference_mode()
 def generate(

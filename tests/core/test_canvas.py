@@ -80,6 +80,27 @@ def test_a_mask_goes_there_and_back(mode):
     assert mask_iou(canvas.mask_out(canvas.mask_in(blob, 128) - 0.5), blob) > 0.98
 
 
+@settings(max_examples=60)
+@given(canvases(200), st.sampled_from([56, 224]), unit, unit, unit, unit)
+def test_what_a_map_shows_of_a_piece_is_what_the_piece_shows(whole, side, a, b, c, d):
+    """A mask over the whole picture's canvas, seen from a piece of it, is that mask's crop over the piece's own."""
+    width, height = whole.size_wh
+    assume(min(width, height) >= 20)
+    x0, y0 = int(min(a, b) * (width - 10)), int(min(c, d) * (height - 10))
+    piece = (x0, y0, x0 + 10 + int(max(a, b) * (width - 10 - x0)), y0 + 10 + int(max(c, d) * (height - 10 - y0)))
+    mask = np.zeros((height, width), bool)
+    mask[height // 4 : height // 2, width // 3 : width] = True
+    crop = mask[piece[1] : piece[3], piece[0] : piece[2]]
+    own = Canvas(crop.shape[::-1], side)
+    maps = torch.from_numpy(np.stack([whole.mask_in(mask, 128), whole.mask_in(~mask, 128)]))
+    seen = own.of_piece(maps, piece, whole, 32).numpy()
+    assert seen.shape == (2, 32, 32)
+    for found, wanted in zip(seen, (crop, ~crop), strict=True):
+        assert abs(found - own.mask_in(wanted, 32)).mean() < 0.12  # rims are blurred, and soft pieces are ten pixels
+    reach_x, reach_y = own.reach_xy
+    assert not seen[:, int(32 * reach_y) + 1 :].any() and not seen[:, :, int(32 * reach_x) + 1 :].any()
+
+
 def test_masks_are_interpolated_before_they_are_cut():
     canvas = Canvas((100, 100), 100, "squeeze")
     logits = np.array([[3.0, -1.0], [3.0, -1.0]])
