@@ -3,6 +3,8 @@
 Knows English and the names of one package's files; the tables are the result of looking. Knows nothing of pictures.
 """
 
+from furniture_names import table
+
 # Words that say nothing of the thing.
 IDLE = "a an another the my simple stylized cartoon generic etiquette drawn ii color happy angry bored funny"
 # Everyday things that the library has none of.
@@ -14,9 +16,7 @@ sledge sombrero surfboard teddy telephone trowel turban wagon wreath plum radish
 
 
 # A name, or the kind that `kind_of` makes of it=the kind.
-KINDS = dict(
-    pair.strip().split("=")
-    for pair in """
+KINDS = table("""
 baby bottle=bottle; ball of wool=yarn; beagle=dog; blue vacuum cleaner=vacuum cleaner; bulldog=dog; cabin=house;
 camcorder=camera; candy cane=candy; cash register=cash register; computer tower=computer; corn cob=corn; corn dog=corn
 dog; die=dice; diving tank=diving tank; door lock=door lock; drum kit=drum; fedora=hat; fez=hat; fire
@@ -30,8 +30,7 @@ player; roast turkey=roast turkey; rollerblade=skate; rubber duck=rubber duck; s
 set-top box=set-top box; sheet of paper=paper; sledge=sled; slice of apple=apple; slice of pie=pie; slice of
 pizza=pizza; sneaker=shoe; soda can=can; spirit level=spirit level; spray can=can; stack of books=book; stack of
 paper=paper; telephone=phone; usb stick=usb stick; vacuum cleaner=vacuum cleaner; wastebasket=bin; work light=lamp
-""".replace("\n", " ").split(";")
-)
+""")
 
 # What the picture shows=the first words (or, with a star, letters) of its file's name, where the title is in Italian or
 # French, names a make, or says it badly: looked at, every one.
