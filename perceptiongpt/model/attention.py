@@ -19,7 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 PRODUCTS, FUSED = "products", "sdpa"
 OTHERS = ("position_bias", "softcap", "s_aux", "cache")  # what some hosts' attention has besides
 AT_ONCE = 1 << 22  # weights that are worked on at once, more only where one row has more: they stay in the cache
-FEW = 16  # places of a step
+FEW = 16  # places of a step: a word, and what is read ahead of it
 AT_MOST = 1 << 24  # weights of a row [H, T, S], beyond which they aren't laid out
 
 

@@ -57,6 +57,7 @@ def test_products_of_any_shape_and_mask_are_attention(
     mask = allowed if "mask" in may else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention, "AT_ONCE", at_once)
+        patch.setattr(attention, "FEW", 1)  # these are few places, too
         module = SimpleNamespace(is_causal=may == "causal", num_key_value_groups=group)
         said, none = products(module, query, key, value, mask, scaling=0.3)
     assert none is None and said.is_contiguous() and said.dtype == torch.bfloat16
@@ -76,11 +77,22 @@ CASES = {
 
 @torch.no_grad()
 @pytest.mark.parametrize("case", CASES)
-def test_what_products_are_not_for_goes_to_the_fused_kernel(case: str) -> None:
+def test_what_products_are_not_for_goes_to_the_fused_kernel(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "FEW", 1)  # so that it isn't for its few places
     given, how = CASES[case](*drawn(0, 2, 3, 2, 7, 7, 8))
     module = SimpleNamespace(is_causal=False, num_key_value_groups=2)
     said, fused = (f(module, *given, scaling=0.3, **how)[0] for f in (products, AttentionInterface()["sdpa"]))
     assert torch.equal(said, fused)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("places", "few"), [(2, True), (attention.FEW, True), (attention.FEW + 1, False)])
+def test_a_step_of_a_few_places_goes_to_the_fused_kernel_and_a_prompt_does_not(places: int, few: bool) -> None:
+    query, key, value = drawn(0, 2, 3, 2, places, 40, 8)
+    mask = torch.ones(2, 1, places, 40, dtype=torch.bool)
+    module = SimpleNamespace(is_causal=False, num_key_value_groups=2)
+    said, fused = (f(module, query, key, value, mask)[0] for f in (products, AttentionInterface()["sdpa"]))
+    assert torch.equal(said, fused) == few and torch.allclose(said, fused, atol=0.05)
 
 
 def test_where_a_gradient_is_wanted_and_where_rows_are_long_the_fused_kernel_answers() -> None:
@@ -88,6 +100,7 @@ def test_where_a_gradient_is_wanted_and_where_rows_are_long_the_fused_kernel_ans
     module = SimpleNamespace(is_causal=True)
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
         fused = AttentionInterface()["sdpa"](module, query, key, value, None)[0]
+        patch.setattr(attention, "FEW", 1)
         patch.setattr(attention, "AT_MOST", 24)
         assert torch.equal(products(module, query, key, value, None)[0], fused)
     wanted = query.requires_grad_()
