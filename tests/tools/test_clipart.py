@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "objects"))
 
 import clipart
 from clipart import called, cut_out, kind_among, painted
-from stamps import look
+from held import ALIKE, look
 
 from perceptiongpt.data.objects import ObjectLibrary
 
@@ -167,7 +167,7 @@ def test_what_looks_like_a_held_out_object_is_left_out(
             return picture
 
         assert len(clipart.clips(tmp_path, packaged, tmp_path / str(at), paint)) == count
-    assert (look(shown) != look(other)).sum() >= clipart.ALIKE
+    assert (look(shown) != look(other)).sum() >= ALIKE
 
 
 def test_a_drawing_that_names_another_file_or_is_huge_is_skipped(tmp_path: Path, packaged: ObjectLibrary) -> None:

@@ -12,6 +12,7 @@ from a_furniture import BOX, entry
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "objects"))
 
 import contributed
+import held
 from contributed import DEFAULT, build, found
 from contributed_names import SHADES, plain
 from mesh import load_obj
@@ -100,7 +101,7 @@ def test_the_larger_library_adds_to_training_alone(packages: tuple[Path, Path], 
 def test_what_looks_like_something_held_out_is_left_out(
     packages: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contributed, "ALIKE", 65)  # of 64 bits: everything does
+    monkeypatch.setattr(held, "ALIKE", 65)  # of 64 bits: everything does
     with pytest.raises(ValueError, match="nothing to add"):
         build(*packages, contributed.PACKAGED, tmp_path / "out", 1)
 

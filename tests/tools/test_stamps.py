@@ -11,8 +11,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "objects"))
 
+from held import look
 from pack import LICENCES
-from stamps import build, called, look, stamps
+from stamps import build, called, stamps
 
 from perceptiongpt.data.objects import ObjectLibrary
 

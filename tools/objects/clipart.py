@@ -23,11 +23,11 @@ import numpy as np
 from clipart_names import IDLE, KINDS, LOOKED, NOUNS
 from colours import COLOURS, flat_colour
 from furniture_names import kind_of
+from held import HeldOut
 from larger import larger, reported
 from PIL import Image
-from splits import digest, words_of
+from splits import digest
 from staging import crop, write_object
-from stamps import ALIKE, look
 
 from perceptiongpt.data.objects import ObjectLibrary
 
@@ -62,21 +62,19 @@ def clips(folder: Path, library: ObjectLibrary, work: Path, paint: Callable[[str
 
     `paint` makes an SVG document an RGBA picture, or raises ValueError.
     """
-    held = [o for split in ("val", "test", "novel") for o in library.objects(split)]
-    novel = {words_of(noun) for o in held if o.split == "novel" for noun in (o.name, o.kind)}
-    seen = np.stack([look(library.view(o, i)) for o in held for i in range(len(o.views))])
+    held = HeldOut(library)
     kinds = {o.kind for o in library.objects("train")}
     shown, of_name, rows = set[bytes](), Counter[str](), list[dict]()
     for identity, name, document in sorted(named(folder, known(library)), key=lambda told: digest(told[0])):
         kind = kind_among(name, kinds)
-        if of_name[name] == OF_ONE_NAME or any(noun in words_of(told) for noun in novel for told in (name, kind)):
+        if of_name[name] == OF_ONE_NAME or held.says(name, kind):
             continue
         try:
             picture = crop(paint(document), LONGEST)
         except ValueError:
             continue
         again = hashlib.sha256(picture.tobytes()).digest()
-        if again in shown or not cut_out(picture) or (seen != look(picture)).sum(1).min() < ALIKE:
+        if again in shown or not cut_out(picture) or held.shows(picture):
             continue
         shown.add(again)
         of_name[name] += 1

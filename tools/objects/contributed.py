@@ -9,20 +9,17 @@ the sides, is left out. LIBRARY is a folder with a library.
 """
 
 import argparse
-import multiprocessing
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
 from colours import COLOURS
 from colours import colour as colour_of
 from contributed_names import SHADES, material, plain
 from furniture import Archive, Piece, pieces, unpacked, views, why_not, write
-from larger import larger, reported
+from held import HeldOut
+from larger import in_parts, larger, reported
 from PIL import Image
-from splits import words_of
-from stamps import ALIKE, PACKAGED, look
+from stamps import PACKAGED
 from variants import drawn
 
 from perceptiongpt.data.objects import ObjectLibrary
@@ -72,13 +69,9 @@ def found(nonfree: Path, program: Path) -> list[tuple[str, Piece]]:
 def part(told: tuple[Path, Path, Path, int, int]) -> list[dict]:
     """The rows of every `parts`-th model and of its variants, by their number; none of one that is held out."""
     nonfree, program, out, first, parts = told
-    library = ObjectLibrary.open(PACKAGED)
-    held = [o for split in ("val", "test", "novel") for o in library.objects(split)]
-    novel = {words_of(noun) for o in held if o.split == "novel" for noun in (o.name, o.kind)}
-    seen = np.stack([look(library.view(o, i)) for o in held for i in range(len(o.views))])
-    rows = []
+    held, rows = HeldOut(ObjectLibrary.open(PACKAGED)), list[dict]()
     for number, (source, piece) in list(enumerate(found(nonfree, program)))[first::parts]:
-        if any(noun in words_of(said) for noun in novel for said in (piece.name, piece.kind)):
+        if held.says(piece.name, piece.kind):
             continue
         try:
             drawings = views(piece)
@@ -86,7 +79,7 @@ def part(told: tuple[Path, Path, Path, int, int]) -> list[dict]:
             print(f"left out: {piece.name} ({piece.model}): {error}", file=sys.stderr)
             continue
         pictures = [Image.fromarray(view.rgba) for view in drawings]
-        if why_not(drawings) or min((seen != look(p)).sum(1).min() for p in pictures) < ALIKE:
+        if why_not(drawings) or any(map(held.shows, pictures)):
             print(f"left out: {piece.name} ({piece.model}): {why_not(drawings) or 'held out'}", file=sys.stderr)
             continue
         said = [word for word in piece.name.split() if word in COLOURS]
@@ -101,10 +94,7 @@ def build(nonfree: Path, program: Path, library: Path, out: Path, processes: int
     """Write the larger library into `out` and return how many models it has, not counting variants."""
     found(nonfree, program)
     with larger(library, out) as (work, rows):
-        told = [(nonfree, program, work, i, 8 * processes) for i in range(8 * processes)]
-        with multiprocessing.Pool(processes) if processes > 1 else nullcontext() as pool:
-            made = [row for some in (pool.imap if pool else map)(part, told) for row in some]
-        rows += sorted(made, key=lambda row: row["id"])
+        rows += in_parts(part, (nonfree, program, work), processes)
     return sum(row["id"].startswith("furniture/") for row in rows)
 
 

@@ -1,11 +1,13 @@
 """A larger library to train on: what another one holds, and more. Knows folders of libraries, not what is added."""
 
+import multiprocessing
 import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from perceptiongpt.data.objects import read_index, write_index
 
@@ -40,6 +42,14 @@ def larger(source: Path, out: Path) -> Iterator[tuple[Path, list[dict]]]:
         raise
     finally:
         shutil.rmtree(work)
+
+
+def in_parts(part: Callable[[Any], list[dict]], told: tuple[Any, ...], processes: int) -> list[dict]:
+    """The rows, by their ids, that `part` makes of `(*told, i, n)` for each of n shares of the work, in processes."""
+    shares = [(*told, i, 8 * processes) for i in range(8 * processes)]
+    with multiprocessing.Pool(processes) if processes > 1 else nullcontext() as pool:
+        made = [row for some in (pool.imap if pool else map)(part, shares) for row in some]
+    return sorted(made, key=lambda row: row["id"])
 
 
 def reported(build: Callable[[], int], what: str) -> int:

@@ -13,11 +13,10 @@ import re
 import sys
 from pathlib import Path
 
-import numpy as np
 from colours import COLOURS, colour
+from held import HeldOut
 from larger import larger, reported
 from PIL import Image
-from splits import words_of
 from staging import crop, write_object
 
 from perceptiongpt.data.objects import ObjectLibrary
@@ -30,7 +29,6 @@ CREDIT = {
     "url": "https://tuxpaint.org/stamps/",
 }
 LONGEST, SHORTEST = 200, 90  # pixels of the longer side: larger are made smaller, smaller are left out
-ALIKE = 6  # of 64 bits of two pictures' differences: closer are the same picture
 
 # What a stamp's first sentence says, and no more: "A red kangaroo.", "A pair of pliers."
 SENTENCE = re.compile(
@@ -43,17 +41,14 @@ NOT_NAMED = ("star", "wings", "baby", "another", "two", "city", "docks", "couple
 
 def stamps(folder: Path, packaged: ObjectLibrary, work: Path) -> list[dict]:
     """Write the stamps' pictures under `work` and return their rows for the index, by path."""
-    held = [o for split in ("val", "test", "novel") for o in packaged.objects(split)]
-    novel = {words_of(noun) for o in held if o.split == "novel" for noun in (o.name, o.kind)}
-    seen = np.stack([look(packaged.view(o, i)) for o in held for i in range(len(o.views))])
-    rows = []
+    held, rows = HeldOut(packaged), []
     for path in sorted(folder.rglob("*.png")):
         inside = path.relative_to(folder)
         name = called(path.with_suffix(".txt"))
         if name is None or DROP & set(inside.parts) or re.search(r"_(mirror|flip)", path.stem):
             continue
         kind = name.split()[-1]
-        if any(noun in words_of(said) for noun in novel for said in (name, kind)):
+        if held.says(name, kind):
             continue
         with Image.open(path) as image:
             if max(image.size) > 4096:
@@ -62,7 +57,7 @@ def stamps(folder: Path, packaged: ObjectLibrary, work: Path) -> list[dict]:
         if rgba.getchannel("A").getextrema() == (255, 255) or not rgba.getchannel("A").getbbox():
             continue
         picture = crop(rgba, LONGEST)
-        if max(picture.size) < SHORTEST or (seen != look(picture)).sum(1).min() < ALIKE:
+        if max(picture.size) < SHORTEST or held.shows(picture):
             continue
         row = write_object(work, f"stamp/{inside.with_suffix('').as_posix()}", picture, name=name, kind=kind)
         word = [w for w in name.split() if w in COLOURS]
@@ -80,14 +75,6 @@ def called(text: Path) -> str | None:
     found = SENTENCE.match(first)
     name = found[1].strip().lower().replace("’", "'") if found else None
     return None if name is None or set(name.split()) & set(NOT_NAMED) else name
-
-
-def look(picture: Image.Image) -> np.ndarray:
-    """64 bits of how a picture's grey rises from left to right, over grey; a picture made smaller keeps them."""
-    ground = Image.new("RGBA", picture.size, (128, 128, 128, 255))
-    ground.alpha_composite(picture)
-    small = np.asarray(ground.convert("L").resize((9, 8), Image.Resampling.LANCZOS), int)
-    return (small[:, 1:] > small[:, :-1]).ravel()
 
 
 def build(folder: Path, out: Path) -> int:

@@ -9,10 +9,8 @@ of which only the parts are a chair's. Knows which models may change their colou
 
 import argparse
 import colorsys
-import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +19,7 @@ import numpy as np
 from colours import COLOURS
 from colours import colour as colour_of
 from furniture import PITCH, QUALITY, SIDE, SOURCE, SUPERSAMPLE, Archive, Piece, archives, pieces, row_of, unpacked
-from larger import larger, reported
+from larger import in_parts, larger, reported
 from mesh import Material, Mesh, load_obj
 from PIL import Image
 from render import View, render
@@ -147,10 +145,7 @@ def build(root: Path, library: Path, out: Path, processes: int) -> int:
     archives(root)
     wanted = trained(read_index(library))
     with larger(library, out) as (work, rows):
-        told = [(root, wanted, work, i, 8 * processes) for i in range(8 * processes)]
-        with multiprocessing.Pool(processes) if processes > 1 else nullcontext() as pool:
-            made = [row for some in (pool.imap if pool else map)(part, told) for row in some]
-        rows += sorted(made, key=lambda row: row["id"])
+        rows += in_parts(part, (root, wanted, work), processes)
     return len(rows)
 
 
