@@ -26,14 +26,16 @@ from perceptiongpt.data.collate import assemble, pad_id
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Picture, Turn
+from perceptiongpt.data.words import asks_for_many
 from perceptiongpt.hosts import open_host, quiet
+from perceptiongpt.missed import missed
 from perceptiongpt.model import store
 from perceptiongpt.model.adapt import merge
 from perceptiongpt.model.attention import attend_by_products
-from perceptiongpt.model.generate import Spoken, generate
+from perceptiongpt.model.generate import MOST_REGIONS, Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.seen import Seen as Encoded
-from perceptiongpt.telling import Request, kept, left_to_right, likely, told
+from perceptiongpt.telling import Request, kept, left_to_right, likely, told, without_masks
 from perceptiongpt.tinted import tinted
 
 PACKAGED = Path(__file__).parent / "weights"
@@ -109,8 +111,7 @@ class Eye:
         opened = [open_picture(p) for p in picture]
         backbone = self.model.backbone
         canvases = tuple(backbone.canvas(p.size) for p in opened)
-        views = [canvas.view(p) for canvas, p in zip(canvases, opened, strict=True)]
-        encoded = self.model.see(backbone.pixels(views))
+        encoded = self.model.see(backbone.pixels([c.view(p) for c, p in zip(canvases, opened, strict=True)]))
         kept = tuple(opened) if self.looks_closer else ()
         return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started, kept)
 
@@ -199,7 +200,8 @@ class SeenAll:
 
     def detect(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
         """As `segment`, without masks."""
-        return self._find(phrase, phrases.ask_region, how, mask=False)
+        rows = any(asks_for_many(checked_words(p, "phrase")) for p in self._each(phrase))  # by masks (`missed`)
+        return [without_masks(a) for a in self._find(phrase, phrases.ask_region, how, mask=rows)]
 
     def point(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
         """A point on what a phrase means."""
@@ -238,20 +240,19 @@ class SeenAll:
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
         spoken = self.eye.hear(prompts, self.encoded, self.rows, **{"draft": likely(renderer, requests), **how})
         spoken = [tinted(self.eye, said, request.label) for said, request in zip(spoken, requests, strict=True)]
-        hw = self.encoded.sources_hw
-        made = [
-            kept(self._closer(told(self.eye, hw, said, request, canvas), said), said, request.label, least)
-            for said, request, canvas in zip(spoken, requests, canvases, strict=True)
-        ]
+        rows = list(zip(spoken, requests, canvases, strict=True))
+        looked = [self._closer(told(self.eye, self.encoded.sources_hw, *row), *row, how) for row in rows]
+        made = [kept(*one, request.label, least) for one, request in zip(looked, requests, strict=True)]
         total = self.vision + time.perf_counter() - started
         return [replace(a, timings={"vision": self.vision, **a.timings, "total": total}) for a in made]
 
-    def _closer(self, answer: Answer, said: Spoken) -> Answer:
+    def _closer(self, answer: Answer, said: Spoken, asked: Request, canvas: Canvas, how: Any) -> tuple[Answer, Spoken]:
         if not self.pictures:
-            return answer
-        started = time.perf_counter()
-        regions = closer(self.eye, answer.regions, said, self.pictures)
-        return replace(answer, regions=regions, timings={**answer.timings, "closer": time.perf_counter() - started})
+            return answer, said
+        started, most = time.perf_counter(), how.get("max_regions", MOST_REGIONS)
+        answer = replace(answer, regions=closer(self.eye, answer.regions, said, self.pictures))
+        answer, said = missed(self.eye, answer, said, asked, canvas, self.encoded, self.pictures, most)
+        return replace(answer, timings={**answer.timings, "closer": time.perf_counter() - started}), said
 
 
 class Seen:

@@ -96,6 +96,11 @@ def kept(answer: Answer, said: Spoken, phrase: str | None, least: float) -> Answ
     return replace(answer, text=text, regions=stay)
 
 
+def without_masks(answer: Answer) -> Answer:
+    """The same answer, its regions without their masks."""
+    return replace(answer, regions=tuple(replace(region, mask=None) for region in answer))
+
+
 def _none(phrase: str) -> str:
     several = [part for part in phrase.split(";") if part.strip()]
     return phrases.answer_list([(part, 0) for part in several]) if several[1:] else phrases.answer_none(phrase)
@@ -107,7 +112,8 @@ def _twice(answer: Answer, said: Spoken) -> set[int]:
     scores = said.regions.scores
     if not len(scores):
         return set()
-    boxes = cxcywh_to_xyxy(said.regions.boxes)
+    seen = [r.box for r in answer]
+    boxes = cxcywh_to_xyxy(said.regions.boxes) if None in seen else torch.tensor(seen)
     close = (pairwise_iou(boxes, boxes) > SAME).tolist()
     best: list[int] = []
     for n in torch.argsort(scores, descending=True, stable=True).tolist():

@@ -13,7 +13,8 @@ from PIL import Image
 from perceptiongpt import closer as second
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.batch import Regions
-from perceptiongpt.core.boxes import around
+from perceptiongpt.core.boxes import around, painted
+from perceptiongpt.core.canvas import Four
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.predict import Eye
 from perceptiongpt.talk import Talk
@@ -159,3 +160,55 @@ def test_what_has_no_box_stays(closely: Eye, photo: Image.Image) -> None:
     said: Any = None
     region = Region(point=(3.0, 4.0), score=0.5)
     assert second.closer(closely, [region], said, [photo]) == (region,)
+
+
+# Halves of a piece of the photograph, all of it, and nothing.
+LEFT, RIGHT, ALL, NONE = (11, 6, 19, 24), (21, 6, 29, 24), (11, 6, 29, 24), (11, 6, 11, 6)
+
+
+@pytest.mark.parametrize(
+    ("first", "second_look", "stands"),
+    [
+        ((ALL, ALL), (ALL, LEFT), True),  # outlined alike: the second sees finer, whatever its box
+        ((LEFT, LEFT), (ALL, ALL), True),  # another outline, as sure of itself
+        ((LEFT, ALL), (ALL, ALL), True),  # and surer
+        ((LEFT, LEFT), (ALL, RIGHT), False),  # less sure
+        ((LEFT, (11, 6, 24, 24)), (ALL, RIGHT), False),  # though neither is sure
+        ((NONE, LEFT), (ALL, RIGHT), True),  # with an empty mask nothing agrees
+    ],
+)
+def test_of_two_looks_that_differ_the_one_stands_whose_box_and_mask_agree(
+    closely: Eye,
+    photo: Image.Image,
+    monkeypatch: pytest.MonkeyPatch,
+    first: tuple[Four, Four],
+    second_look: tuple[Four, Four],
+    stands: bool,
+) -> None:
+    """Looks are told as masks and boxes, in pixels of the photograph; its piece is ALL."""
+    monkeypatch.setattr(second, "TIMES", 0.9)
+    canvas = closely.model.backbone.canvas
+    shown = Region(box=(10.0, 5.0, 30.0, 25.0), mask=np.zeros(photo.size[::-1], bool), score=0.5)
+    assert around(shown.box, photo.size, second.TIMES) == ALL
+
+    def look(parts: tuple[Four, Four], at: Four) -> Regions:
+        """As the decoders say it of a piece of the photograph."""
+        where = canvas((int(at[2] - at[0]), int(at[3] - at[1])))
+        mask, box = (
+            torch.tensor([where.box_in((p[0] - at[0], p[1] - at[1], p[2] - at[0], p[3] - at[1]))]) for p in parts
+        )
+        return Regions(box, 40 * painted(mask, 64) - 20, torch.zeros(1, 4, 4), torch.zeros(1))
+
+    width, height = photo.size
+    heard: Any = [(torch.randn(1, closely.model.backbone.width), None)]
+    said = Spoken([7], [0], look(first, (0, 0, width, height)), [0], heard=heard)
+    found = replace(look(second_look, ALL), scores=torch.tensor([1.0]))
+    monkeypatch.setattr(closely.model, "decode", lambda *_: found)
+    monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, read_window=0))
+    (region,) = second.closer(closely, [shown], said, [photo])
+    assert region.score == pytest.approx(float(torch.tensor(0.5).sigmoid()))  # of both looks, whichever stands
+    if stands:
+        assert region.mask is not None and region.mask.any()
+        assert region.box == pytest.approx(second_look[1], abs=0.3)
+    else:
+        assert region.box == shown.box and region.mask is shown.mask

@@ -82,10 +82,12 @@ def package(
 
 @dataclass(frozen=True)
 class _Base:
-    """A packaged folder that is gone on from: its files, packed, by name; its own tensors; its operating point."""
+    """A packaged folder that is gone on from: its files, packed, by name; its own tensors, and those beside them as they
+    are stored; its operating point."""
 
     files: dict[str, bytes]
     own: dict[str, torch.Tensor]
+    later: dict[str, torch.Tensor]
     operating: dict[str, Any]
 
     @classmethod
@@ -100,14 +102,15 @@ class _Base:
                 raise ValueError(f"{source} has another {name} than {folder}; package it whole, without --onto")
         files = {name + tensors.PACKED: (folder / (name + tensors.PACKED)).read_bytes() for name in (store.OWN, *names)}
         operating = store.read_config(folder).get(store.OPERATING, {})
-        return cls(files, tensors.read(folder / store.OWN), operating)
+        later = tensors.stored(folder / store.LATER) if tensors.exists(folder / store.LATER) else {}
+        return cls(files, tensors.read(folder / store.OWN), later, operating)
 
     def keep(self, target: Path, own: Mapping[str, torch.Tensor], coarse: float) -> None:
         """Put what stays into `target`, and beside it those of `own` that differ; where most do, they stand anew."""
         later = {n: p for n, p in own.items() if n not in self.own or not torch.equal(self.own[n].to(p), p)}
         anew = 2 * sum(p.numel() for p in later.values()) > sum(p.numel() for p in own.values())
         if later and not anew:
-            tensors.write(later, target / store.LATER, torch.int8, coarse)
+            tensors.write(later, target / store.LATER, torch.int8, coarse, self.later)
             tensors.pack(target / store.LATER)
         for name, whole in self.files.items():
             if not (anew and name == store.OWN + tensors.PACKED):

@@ -25,6 +25,8 @@ from perceptiongpt.model.prefix import follow, shared
 from perceptiongpt.model.requests import hear, listen
 from perceptiongpt.model.seen import Seen
 
+MOST_REGIONS = 32  # of one answer, unless told
+
 
 @dataclass(frozen=True, eq=False)
 class Spoken:
@@ -55,7 +57,7 @@ def generate(
     picture: Sequence[int | Sequence[int]],
     *,
     max_new_tokens: int = 64,
-    max_regions: int = 32,
+    max_regions: int = MOST_REGIONS,
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int | None = None,

@@ -22,15 +22,25 @@ PACKED = ".gz"
 UNPACKED_LIMIT = 1 << 30  # bytes
 
 
-def write(tensors: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None = None, coarse: float = 0.0) -> None:
+def write(
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    dtype: torch.dtype | None = None,
+    coarse: float = 0.0,
+    stored: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write tensors as they are or in `dtype`; torch.int8 is a byte a number for matrices of LEAST numbers or more, and
     bfloat16 for the rest. Numbers of one scale are then off by at most half a step: a 127th of their largest or, if
-    that is more, `coarse` of their root mean square (0.2 takes some 4.4 bits a number once the file is packed)."""
+    that is more, `coarse` of their root mean square (0.2 takes some 4.4 bits a number once the file is packed). What
+    is `stored` already (see `stored`) with just these numbers is written as it stands, so that it is the same again."""
     floats = torch.bfloat16 if dtype == torch.int8 else dtype
     kept: dict[str, Tensor] = {}
+    before = _widened(dict(stored or {}))
     for name, tensor in tensors.items():
         held = tensor.detach().cpu()
-        if dtype == torch.int8 and held.dim() > 1 and held.numel() >= LEAST:
+        if name in before and before[name].shape == held.shape and torch.equal(before[name].to(held), held):
+            kept |= {n: t for n, t in (stored or {}).items() if n in (name, name + SCALE)}
+        elif dtype == torch.int8 and held.dim() > 1 and held.numel() >= LEAST:
             kept[name], kept[name + SCALE] = _narrowed(held.float(), coarse)
         else:
             kept[name] = held.to(floats or held.dtype).contiguous()
@@ -54,7 +64,15 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises OSError or SafetensorError for a file that can't be read, ValueError for a packed one that is broken or holds
     more than UNPACKED_LIMIT bytes, and for scales that don't fit their tensor.
     """
-    held = load_file(path) if path.is_file() else load(gzipped.unpack(_packed(path), UNPACKED_LIMIT))
+    return _widened(stored(path))
+
+
+def stored(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file as they stand in it, bytes beside their scales. Raises as `read` does."""
+    return load_file(path) if path.is_file() else load(gzipped.unpack(_packed(path), UNPACKED_LIMIT))
+
+
+def _widened(held: dict[str, Tensor]) -> dict[str, Tensor]:
     for name in [n for n, t in held.items() if t.dtype == torch.int8 and n + SCALE in held]:
         scale, whole = held.pop(name + SCALE), held[name]
         wanted = [tuple(whole.shape[:1])] + [(1, whole.shape[-1])] * (whole.dim() == 2)

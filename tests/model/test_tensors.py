@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perceptiongpt.model import tensors
-from perceptiongpt.model.tensors import LEAST, PACKED, exists, pack, read, write
+from perceptiongpt.model.tensors import LEAST, PACKED, SCALE, exists, pack, read, stored, write
 
 SHAPES = st.sampled_from([(), (1,), (7,), (3, 5), (5, 3), (4, 2, 3), (1, 4, 2, 2)])
 
@@ -101,3 +101,22 @@ def test_without_a_type_tensors_stay_as_they_are(tmp_path: Path) -> None:
     kept = read(tmp_path / "t")
     assert kept.keys() == whole.keys()
     assert all(torch.equal(kept[n], t) and kept[n].dtype == t.dtype for n, t in whole.items())
+
+
+def test_what_is_stored_already_is_stored_again_as_it_stands(tmp_path: Path) -> None:
+    """Read back and written anew it would move by a step; kept as it stands it does not, and what is new is new."""
+    torch.manual_seed(0)
+    first = {"wide": torch.randn(40, 60), "tall": torch.randn(90, 30), "small": torch.randn(7)}
+    write(first, tmp_path / "one", torch.int8, 0.6)
+    held = read(tmp_path / "one")
+    now = {**held, "tall": held["tall"] + 0.1, "other": torch.randn(50, 50)}
+    write(now, tmp_path / "two", torch.int8, 0.4, stored=stored(tmp_path / "one"))
+    again, raw, before = read(tmp_path / "two"), stored(tmp_path / "two"), stored(tmp_path / "one")
+    assert again.keys() == now.keys()
+    for name in ("wide", "wide" + SCALE, "small"):
+        assert raw[name].dtype == before[name].dtype and torch.equal(raw[name], before[name])
+    assert torch.equal(again["wide"], held["wide"]) and not torch.equal(again["tall"], held["tall"])
+    write(now, tmp_path / "moved", torch.int8, 0.4)
+    assert not torch.equal(read(tmp_path / "moved")["wide"], held["wide"])
+    pack(tmp_path / "two")
+    assert stored(tmp_path / "two").keys() == raw.keys()

@@ -33,7 +33,7 @@ from perceptiongpt.model.store import (
     read_own,
     save,
 )
-from perceptiongpt.model.tensors import PACKED, read
+from perceptiongpt.model.tensors import PACKED, read, stored
 from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import load
 
@@ -217,3 +217,17 @@ def test_what_is_too_large_to_ship_is_refused(
     monkeypatch.setattr(package_weights, "LIMIT_MEGABYTES", 0)
     with pytest.raises(ValueError, match="more than 0"):
         package([model_folder], tmp_path / "weights", "tiny:aya_vision")
+
+
+def test_what_was_learnt_before_is_byte_for_byte_what_it_was_when_more_is_learnt(shipped: Path, tmp_path: Path) -> None:
+    """In place, in other steps: the first part to learn is not rounded a second time."""
+    weights = tmp_path / "weights"
+    package([taught(shipped, tmp_path / "new", "encoder.")], weights, "tiny:aya_vision", coarse=0.9, onto=shipped)
+    before = stored(weights / LATER)
+    package(
+        [taught(weights, tmp_path / "further", "decoder.box")], weights, "tiny:aya_vision", coarse=0.3, onto=weights
+    )
+    after = stored(weights / LATER)
+    assert before and before.keys() < after.keys()
+    assert all(torch.equal(t, after[name]) for name, t in before.items())
+    assert all(name.startswith("decoder.box") for name in after.keys() - before.keys())
