@@ -82,8 +82,8 @@ def package(
 
 @dataclass(frozen=True)
 class _Base:
-    """A packaged folder that is gone on from: its files, packed, by name; its own tensors, and those beside them as they
-    are stored; its operating point."""
+    """A packaged folder that is gone on from: its files, packed, by name; its own tensors, and those beside them as
+    they are stored; its operating point."""
 
     files: dict[str, bytes]
     own: dict[str, torch.Tensor]
