@@ -28,7 +28,7 @@ from perceptiongpt.tasks.mask import MASK_SIDE
 
 TIMES = 2.2  # sides of a region's box that its piece is long
 AGREE = 0.3  # IoU of both looks' boxes under which the second means something else, and the first one stands
-SAME = 0.7  # IoU of both looks' outlines from which the second stands, whatever its box says
+OUTLINED = 0.7  # IoU of both looks' outlines from which the second stands, whatever its box says
 AT_ONCE = 1  # piece: eight together take a quarter less time each, and half a gigabyte
 
 Piece = tuple[int, int, int, int]  # xyxy of a picture, whole pixels
@@ -89,7 +89,7 @@ def _again(
         region = replace(regions[n], score=score)
         before, steady = _outline(backbone.canvas(picture.size), said.regions.at([n]))
         after, again = _outline(canvas, found.at([i]))
-        stands = again >= steady or _iou(before, _moved(after, x, y)) >= SAME
+        stands = again >= steady or _iou(before, _moved(after, x, y)) >= OUTLINED
         if stands and region.box is not None and _iou(box, region.box) >= AGREE:
             region = replace(region, box=box)
             if region.mask is not None:

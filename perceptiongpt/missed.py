@@ -3,6 +3,8 @@
 Of several of a kind the first look outlines two that touch as one, and then finds no more. The second look parts them;
 so the decoders look at the whole picture again, shown the finer outlines, until nothing more is found. Knows answers,
 their pictures and what was heard. Beyond the papers; the language model isn't run again.
+
+S side of a mask as encoders see it.
 """
 
 from __future__ import annotations

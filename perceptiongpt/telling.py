@@ -107,8 +107,8 @@ def _none(phrase: str) -> str:
 
 
 def _twice(answer: Answer, said: Spoken) -> set[int]:
-    """Which regions have the label and, by more than SAME, the box of one that scores higher; spelled ones have no
-    score, and stay."""
+    """Which regions have the label and, by more than SAME, the box of one whose first look scores higher; spelled ones
+    have no score, and stay. Boxes are those of the answer, looked at closer or not; of points, those decoded."""
     scores = said.regions.scores
     if not len(scores):
         return set()

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from perceptiongpt import closer as second
-from perceptiongpt.closer import SAME
+from perceptiongpt.closer import OUTLINED
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.boxes import around, painted
@@ -25,7 +25,7 @@ from perceptiongpt.tasks.mask import MASK_SIDE
 @pytest.fixture
 def closely(eye: Eye, monkeypatch: pytest.MonkeyPatch) -> Eye:
     monkeypatch.setattr(second, "AGREE", 0.0)  # a model of random weights never means the same twice
-    monkeypatch.setattr(second, "SAME", 0.0)  # nor in two ways
+    monkeypatch.setattr(second, "OUTLINED", 0.0)  # nor in two ways
     monkeypatch.setattr(second, "TIMES", 0.5)  # and its boxes fill pictures
     monkeypatch.setattr(eye.model, "settings", replace(eye.model.settings, looks_closer=True))
     return eye
@@ -188,7 +188,7 @@ def test_of_two_looks_that_differ_the_one_stands_whose_box_and_mask_agree(
     stands: bool,
 ) -> None:
     """Looks are told as masks and boxes, in pixels of the photograph; its piece is ALL."""
-    monkeypatch.setattr(second, "SAME", SAME)
+    monkeypatch.setattr(second, "OUTLINED", OUTLINED)
     monkeypatch.setattr(second, "TIMES", 0.9)
     canvas = closely.model.backbone.canvas
     shown = Region(box=(10.0, 5.0, 30.0, 25.0), mask=np.zeros(photo.size[::-1], bool), score=0.5)

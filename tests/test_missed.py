@@ -140,6 +140,14 @@ def test_one_thing_alone_or_things_of_several_pictures_are_no_crowd(crowd: Any, 
     assert made.again(**changed)[0].regions == made.regions and not made.shown
 
 
+def test_where_nothing_was_said_nothing_was_missed(crowd: Any) -> None:
+    made = crowd()
+    nothing = replace(made.said, ids=[], places=[], regions=made.said.regions.at([]), pictures=[], heard=[], shades=[])
+    answer = Answer("There are no apples.", (), made.photo.size)
+    found = missed(made.eye, answer, nothing, REQUEST, made.canvas, made.seen.encoded, [made.photo], 32)
+    assert found == (answer, nothing) and not made.shown
+
+
 def test_a_model_that_does_not_enumerate_is_not_asked_again(crowd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = crowd()
     monkeypatch.setattr(made.eye.model, "settings", replace(made.eye.model.settings, enumerates=False))

@@ -186,6 +186,15 @@ def test_a_group_holds_nothing_twice_and_keeps_the_surer_one() -> None:
     assert kept(answer, said, "all the apples", 0.0).text == answer.text
 
 
+def test_where_things_were_looked_at_closer_the_finer_boxes_tell_what_is_twice() -> None:
+    far, near = [[0.2, 0.2, 0.1, 0.1], [0.7, 0.7, 0.1, 0.1]], [[0.5, 0.5, 0.2, 0.2]] * 2
+    same, apart = [(5.0, 5.0, 20.0, 20.0)] * 2, [(5.0, 5.0, 20.0, 20.0), (30.0, 5.0, 45.0, 20.0)]
+    for decoded, finer, left in ((far, same, [1]), (near, apart, [0, 1])):
+        answer, said = answered(["All the apples"] * 2, [0.0, 1.0], decoded)
+        looked = replace(answer, regions=tuple(replace(r, box=b) for r, b in zip(answer, finer, strict=True)))
+        assert [r.point[0] for r in kept(looked, said, "all the apples", 0.0)] == left
+
+
 def test_of_equals_the_first_said_is_kept() -> None:
     answer, said = answered(["All the apples"] * 3, [0.0] * 3, [BOXES[0]] * 3)
     assert [r.point[0] for r in kept(answer, said, "all the apples", 0.0)] == [0]
