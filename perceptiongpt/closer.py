@@ -22,8 +22,8 @@ from perceptiongpt.core.answer import Region
 from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.boxes import around, iou_xyxy
 from perceptiongpt.core.canvas import Canvas, Four
-from perceptiongpt.core.slots import Words
 from perceptiongpt.model.generate import Spoken
+from perceptiongpt.model.pointing import together
 from perceptiongpt.tasks.mask import MASK_SIDE
 
 TIMES = 2.2  # sides of a region's box that its piece is long
@@ -70,9 +70,7 @@ def _again(
     crops = [picture.crop(pieces[n]) for n, picture in zip(which, whole, strict=True)]
     canvases = [backbone.canvas(crop.size) for crop in crops]
     seen = model.see(backbone.pixels([canvas.view(crop) for canvas, crop in zip(canvases, crops, strict=True)]))
-    states = torch.stack([said.heard[n][0] for n in which])
-    words = [w for n in which if (w := said.heard[n][1]) is not None]
-    told = Words(torch.cat([w.vectors for w in words]), torch.cat([w.there for w in words])) if words else None
+    states, told = together([said.heard[n] for n in which])
     others = None
     if model.settings.enumerates:
         others = torch.stack(

@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 
 from perceptiongpt.asking import WORDS_LIMIT, Shown, checked_words, question_turn
-from perceptiongpt.closer import closer
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.batch import Batch
 from perceptiongpt.core.canvas import Canvas
@@ -28,15 +27,15 @@ from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Picture, Turn
 from perceptiongpt.data.words import asks_for_many
 from perceptiongpt.hosts import open_host, quiet
-from perceptiongpt.missed import missed
+from perceptiongpt.looks import looked
+from perceptiongpt.mirrored import Mirror
 from perceptiongpt.model import store
 from perceptiongpt.model.adapt import merge
 from perceptiongpt.model.attention import attend_by_products
 from perceptiongpt.model.generate import MOST_REGIONS, Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.seen import Seen as Encoded
-from perceptiongpt.telling import Request, kept, left_to_right, likely, told, without_masks
-from perceptiongpt.tinted import tinted
+from perceptiongpt.telling import Request, kept, left_to_right, likely, without_masks
 
 PACKAGED = Path(__file__).parent / "weights"
 
@@ -92,6 +91,11 @@ class Eye:
         """Whether what was found is found again from closer by (`closer.py`)."""
         return self.model.settings.looks_closer and not self.as_found
 
+    @property
+    def looks_mirrored(self) -> bool:
+        """Whether it is also looked for in the picture turned left to right (`mirrored.py`)."""
+        return self.model.settings.looks_mirrored and not self.as_found
+
     @overload
     def look(self, picture: Picture) -> Seen: ...
     @overload
@@ -113,7 +117,8 @@ class Eye:
         canvases = tuple(backbone.canvas(p.size) for p in opened)
         encoded = self.model.see(backbone.pixels([c.view(p) for c, p in zip(canvases, opened, strict=True)]))
         kept = tuple(opened) if self.looks_closer else ()
-        return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started, kept)
+        mirror = Mirror(self, opened, canvases) if self.looks_mirrored else None
+        return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started, kept, mirror)
 
     def hear(self, prompts: Batch, seen: Encoded, pictures: Sequence[Any], **how: Any) -> list[Spoken]:
         """`generate` at the operating point, or with a `more` of its own."""
@@ -172,6 +177,7 @@ class SeenAll:
     rows: tuple[int, ...]
     vision: float  # seconds that opening and encoding took
     pictures: tuple[Image.Image, ...] = ()  # where answers look closer
+    mirror: Mirror | None = None  # where they look into one
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -239,20 +245,12 @@ class SeenAll:
         rendered = [renderer.asking([r.turn], spelled(c), (c,)) for r, c in zip(requests, canvases, strict=True)]
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
         spoken = self.eye.hear(prompts, self.encoded, self.rows, **{"draft": likely(renderer, requests), **how})
-        spoken = [tinted(self.eye, said, request.label) for said, request in zip(spoken, requests, strict=True)]
-        rows = list(zip(spoken, requests, canvases, strict=True))
-        looked = [self._closer(told(self.eye, self.encoded.sources_hw, *row), *row, how) for row in rows]
-        made = [kept(*one, request.label, least) for one, request in zip(looked, requests, strict=True)]
+        most, shared = how.get("max_regions", MOST_REGIONS), (self.encoded, self.pictures, self.mirror)
+        rows = zip(spoken, requests, canvases, strict=True)
+        looks = [looked(self.eye, *row, *shared, most) for row in rows]
+        made = [kept(*one, request.label, least) for one, request in zip(looks, requests, strict=True)]
         total = self.vision + time.perf_counter() - started
         return [replace(a, timings={"vision": self.vision, **a.timings, "total": total}) for a in made]
-
-    def _closer(self, answer: Answer, said: Spoken, asked: Request, canvas: Canvas, how: Any) -> tuple[Answer, Spoken]:
-        if not self.pictures:
-            return answer, said
-        started, most = time.perf_counter(), how.get("max_regions", MOST_REGIONS)
-        answer = replace(answer, regions=closer(self.eye, answer.regions, said, self.pictures))
-        answer, said = missed(self.eye, answer, said, asked, canvas, self.encoded, self.pictures, most)
-        return replace(answer, timings={**answer.timings, "closer": time.perf_counter() - started}), said
 
 
 class Seen:

@@ -315,7 +315,7 @@ def tenth_light() -> Run:
             Stage(aim="words", steps=200, warmup=10, rates=hears, frozen=still),
             replace(talk, steps=120, warmup=10),
         ),
-        settings={**ninth.settings, "region_colours": True},
+        settings={**ninth.settings, "region_colours": True, "looks_mirrored": True},
     )
 
 

@@ -165,6 +165,22 @@ class Canvas:
         x0, y0, x1, y1 = self.boxes_out(drawn_round(found.boxes.cpu(), masks, agree)).T.tolist()
         return list(zip(x0, y0, x1, y1, strict=True)), masks
 
+    def mirrored(self, found: Regions) -> Regions:
+        """What was found on the canvas of the picture turned left to right, as the picture itself has it."""
+        boxes = found.boxes.clone()
+        boxes[:, 0] = self.reach_xy[0] - boxes[:, 0]
+        return Regions(boxes, self.turned(found.masks), self.turned(found.points), found.scores)
+
+    def turned(self, maps: Tensor) -> Tensor:
+        """Maps [N, h, w] over the canvas of the picture turned left to right as maps over this one, and the same the
+        other way round; right of the picture they say what its edge does."""
+        reach, count = self.reach_xy[0], maps.shape[-1]
+        if reach == 1 or not maps.numel():
+            return maps.flip(-1)
+        at = ((reach - (torch.arange(count, device=maps.device) + 0.5) / count) * count - 0.5).clamp(0, count - 1)
+        before = at.floor().long()
+        return torch.lerp(maps[..., before], maps[..., (before + 1).clamp(max=count - 1)], (at - before).to(maps))
+
     @torch.no_grad()
     def heat_out(self, heat: Tensor) -> np.ndarray:
         """A map [h, w] over the whole canvas as float32 [H, W] of the picture, interpolated, its largest value 1."""

@@ -27,6 +27,25 @@ Spelled = tuple[Tensor, Tensor]  # of a region: what is fed back, and what the e
 Heard = tuple[Tensor, Words | None]  # states [K, D] of a region, and the words before it, one row of them
 
 
+def together(heard: Sequence[Heard]) -> tuple[Tensor, Words | None]:
+    """What several regions were decoded from, as the decoders take it: states [N, K, D] and words."""
+    words = [w for _, w in heard if w is not None]
+    told = Words(torch.cat([w.vectors for w in words]), torch.cat([w.there for w in words])) if words else None
+    return torch.stack([state for state, _ in heard]), told
+
+
+def again(
+    model: Any, heard: Sequence[Heard], seen: Seen, pictures: Sequence[int], others: Tensor | None
+) -> tuple[Regions, list[Tensor]]:
+    """What the decoders find where they hear the same, each in its picture of `seen`, beside `others` [N, S, S], and
+    what the echo hears of its colours, each [D]. The language model isn't run."""
+    states, words = together(heard)
+    where = torch.tensor(list(pictures), device=states.device)
+    found = model.decode(states, seen, where, words, None if others is None else others.to(states.device))
+    spoken, told = model.respell(found, seen, where)
+    return found, list((told - spoken).unbind())
+
+
 class Pointing:
     """The regions of each row, and the one that it is saying; `pictures`: in which of `seen` each row may point.
 

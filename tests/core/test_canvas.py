@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.canvas import PADDING, Canvas
 from perceptiongpt.core.masks import mask_iou, mask_to_box
 
@@ -99,6 +100,25 @@ def test_what_a_map_shows_of_a_piece_is_what_the_piece_shows(whole, side, a, b, 
         assert abs(found - own.mask_in(wanted, 32)).mean() < 0.12  # rims are blurred, and soft pieces are ten pixels
     reach_x, reach_y = own.reach_xy
     assert not seen[:, int(32 * reach_y) + 1 :].any() and not seen[:, :, int(32 * reach_x) + 1 :].any()
+
+
+@settings(max_examples=60)
+@given(canvases(largest=700), st.integers(16, 64), unit, unit, unit, unit)
+def test_what_is_found_in_the_mirror_image_is_found_in_the_picture(canvas, side, a, b, c, d):
+    (width, height), reach = canvas.size_wh, canvas.reach_xy
+    (x0, x1), (y0, y1) = sorted((round(a * width), round(b * width))), sorted((round(c * height), round(d * height)))
+    mask = np.zeros((height, width), bool)
+    mask[y0:y1, x0:x1] = True
+    here, there = (torch.tensor(canvas.mask_in(m, side))[None] for m in (mask, mask[:, ::-1]))
+    boxes = torch.tensor([canvas.box_in((width - x1, y0, width - x0, y1))])
+    found = canvas.mirrored(Regions(boxes, there, there, torch.zeros(1)))
+    np.testing.assert_allclose(canvas.boxes_out(found.boxes), [(x0, y0, x1, y1)], atol=0.01)
+    inside = int(reach[0] * side)  # cells that the picture fills
+    off = (found.masks - here)[..., :inside].abs()
+    assert float(off.sum(-1).max()) <= (1e-4 if reach[0] == 1 else 2.0)  # each edge within a cell
+    assert torch.equal(found.masks, found.points) and torch.equal(found.masks, canvas.turned(there))
+    if reach[0] == 1:
+        assert torch.equal(canvas.turned(found.masks), there)
 
 
 def test_masks_are_interpolated_before_they_are_cut():

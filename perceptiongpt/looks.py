@@ -1,0 +1,61 @@
+"""Every look after the first: an answer's regions in the mirror, from closer by, and what rows of them missed.
+
+Knows one request, what was said to it and its picture; says in which order looks come. Each is a module of its own.
+Beyond the papers; the language model isn't run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from PIL import Image
+
+from perceptiongpt.closer import closer
+from perceptiongpt.core.answer import Answer
+from perceptiongpt.core.canvas import Canvas
+from perceptiongpt.mirrored import Mirror, both_ways, turns
+from perceptiongpt.missed import missed
+from perceptiongpt.model.generate import Spoken
+from perceptiongpt.model.seen import Seen
+from perceptiongpt.telling import Request, told
+from perceptiongpt.tinted import tinted
+
+
+def looked(
+    eye: Any,
+    said: Spoken,
+    request: Request,
+    canvas: Canvas,
+    seen: Seen,
+    pictures: Sequence[Image.Image],
+    mirror: Mirror | None,
+    most: int,
+) -> tuple[Answer, Spoken]:
+    """What was said, as an answer of at most `most` regions, once all was looked at that the model looks at.
+
+    `seen`: what the first look saw; `pictures`: the same in pixels, none where the model looks no closer; `mirror`:
+    None where it doesn't look into one. The answer's timings gain the seconds of "mirror" and "closer".
+    """
+    started, timings = time.perf_counter(), dict(said.timings)
+    other, elsewhere = said, list[int]()
+    mirror = mirror if mirror and turns(eye, request.turn, said) else None
+    if mirror is not None:
+        said, other, elsewhere = both_ways(eye, said, canvas, mirror)
+        timings["mirror"] = time.perf_counter() - started
+    said, started = tinted(eye, said, request.label), time.perf_counter()
+    answer = replace(told(eye, seen.sources_hw, said, request, canvas), timings=timings)
+    if pictures:
+        answer = replace(answer, regions=closer(eye, answer.regions, said, pictures))
+    if elsewhere:
+        other = tinted(eye, other, request.label)
+        there = told(eye, seen.sources_hw, other, request, canvas).regions
+        there = closer(eye, there, other, pictures, elsewhere) if pictures else there
+        surer = [n for n in elsewhere if (there[n].score or 0.0) > (answer.regions[n].score or 0.0)]
+        answer = replace(answer, regions=tuple(there[n] if n in surer else r for n, r in enumerate(answer.regions)))
+    if pictures:
+        answer, said = missed(eye, answer, said, request, canvas, seen, pictures, mirror, most)
+        answer = replace(answer, timings={**timings, "closer": time.perf_counter() - started})
+    return answer, said
