@@ -41,8 +41,7 @@ def looked(
     """
     started, timings = time.perf_counter(), dict(said.timings)
     other, elsewhere = said, list[int]()
-    mirror = mirror if mirror and turns(eye, request.turn, said) else None
-    if mirror is not None:
+    if mirror is not None and turns(eye, request.turn, said):
         said, other, elsewhere = both_ways(eye, said, canvas, mirror)
         timings["mirror"] = time.perf_counter() - started
     said, started = tinted(eye, said, request.label), time.perf_counter()
@@ -56,6 +55,6 @@ def looked(
         surer = [n for n in elsewhere if (there[n].score or 0.0) > (answer.regions[n].score or 0.0)]
         answer = replace(answer, regions=tuple(there[n] if n in surer else r for n, r in enumerate(answer.regions)))
     if pictures:
-        answer, said = missed(eye, answer, said, request, canvas, seen, pictures, mirror, most)
+        answer, said = missed(eye, answer, said, request, canvas, seen, pictures, most)
         answer = replace(answer, timings={**timings, "closer": time.perf_counter() - started})
     return answer, said

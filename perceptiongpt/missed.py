@@ -1,9 +1,8 @@
 """Things that a row missed: once its regions were looked at closer, what they leave uncovered is looked for once more.
 
 Of several of a kind the first look outlines two that touch as one, and then finds no more. The second look parts them;
-so the decoders look at the whole picture again, shown the finer outlines, until nothing more is found, and then in the
-mirror, where the model has one. Knows answers, their pictures and what was heard. Beyond the papers; the language model
-isn't run again.
+so the decoders look at the whole picture again, shown the finer outlines, until nothing more is found. Knows answers,
+their pictures and what was heard. Beyond the papers; the language model isn't run again.
 
 S side of a mask as encoders see it.
 """
@@ -24,7 +23,6 @@ from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.boxes import SAME, iou_xyxy
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data.words import asks_for_many
-from perceptiongpt.mirrored import Mirror
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.model.pointing import again
 from perceptiongpt.model.seen import Seen
@@ -42,7 +40,6 @@ def missed(
     canvas: Canvas,
     seen: Seen,
     pictures: Sequence[Image.Image],
-    mirror: Mirror | None,
     most: int,
 ) -> tuple[Answer, Spoken]:
     """An answer of regions that were looked at closer, with what its last row missed, at most `most` regions in all.
@@ -56,19 +53,17 @@ def missed(
         return answer, said
     regions, picture = list(answer.regions), said.pictures[row[0]]
     others = [_area(canvas, regions[n]) for n in row]
-    for where in [None] if mirror is None else [None, mirror]:
-        while len(regions) < most:
-            left = torch.stack(others).sum(0).clamp(max=1.0)[None]
-            one = tinted(eye, _one_more(eye, said, canvas, seen, picture, left, where), label)
-            (box,), _ = canvas.found_out(one.regions, eye.operating.agree)
-            sure = float(eye.operating.scores(one.regions.scores)[0]) >= eye.operating.more
-            if not sure or any(_same(box, regions[n]) for n in row):
-                break
-            said, new = _longer(said, one), len(regions)
-            regions.append(told(eye, seen.sources_hw, said, request, canvas).regions[new])
-            regions[new] = closer(eye, regions, said, pictures, [new])[new]
-            row.append(new)
-            others.append(_area(canvas, regions[new]))
+    while len(regions) < most:
+        one = tinted(eye, _one_more(eye, said, seen, picture, torch.stack(others).sum(0).clamp(max=1.0)), label)
+        (box,), _ = canvas.found_out(one.regions, eye.operating.agree)
+        sure = float(eye.operating.scores(one.regions.scores)[0]) >= eye.operating.more
+        if not sure or any(_same(box, regions[n]) for n in row):
+            break
+        said, new = _longer(said, one), len(regions)
+        regions.append(told(eye, seen.sources_hw, said, request, canvas).regions[new])
+        regions[new] = closer(eye, regions, said, pictures, [new])[new]
+        row.append(new)
+        others.append(_area(canvas, regions[new]))
     order = [*range(row[0]), *sorted(row, key=lambda n: _middle(regions[n]))]
     each: dict[str, Any] = {name: [getattr(said, name)[n] for n in order] for name in ("pictures", "heard", "shades")}
     said = replace(said, regions=said.regions.at(order), **each)
@@ -83,14 +78,10 @@ def _row(eye: Any, said: Spoken) -> list[int]:
     return row if one else []
 
 
-def _one_more(
-    eye: Any, said: Spoken, canvas: Canvas, seen: Seen, picture: int, others: Tensor, mirror: Mirror | None
-) -> Spoken:
-    """What the decoders find beside `others` [1, S, S] where they hear what the last region was said by: one region."""
+def _one_more(eye: Any, said: Spoken, seen: Seen, picture: int, others: Tensor) -> Spoken:
+    """What the decoders find beside `others` [S, S] where they hear what the last region was said by: one region."""
     heard = said.heard[-1:]
-    if mirror is not None:
-        return mirror.decoded(heard, [picture], canvas, others)
-    found, shades = again(eye.model, heard, seen, [picture], others)
+    found, shades = again(eye.model, heard, seen, [picture], others[None])
     return replace(said, regions=found, pictures=[picture], heard=heard, shades=shades)
 
 

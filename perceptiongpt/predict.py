@@ -35,7 +35,7 @@ from perceptiongpt.model.attention import attend_by_products
 from perceptiongpt.model.generate import MOST_REGIONS, Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.seen import Seen as Encoded
-from perceptiongpt.telling import Request, kept, left_to_right, likely, without_masks
+from perceptiongpt.telling import LIKELY, Request, kept, left_to_right, likely, without_masks
 
 PACKAGED = Path(__file__).parent / "weights"
 
@@ -248,7 +248,8 @@ class SeenAll:
         most, shared = how.get("max_regions", MOST_REGIONS), (self.encoded, self.pictures, self.mirror)
         rows = zip(spoken, requests, canvases, strict=True)
         looks = [looked(self.eye, *row, *shared, most) for row in rows]
-        made = [kept(*one, request.label, least) for one, request in zip(looks, requests, strict=True)]
+        further = max(least, LIKELY) if least and min_score is None else least
+        made = [kept(*one, request.label, least, further) for one, request in zip(looks, requests, strict=True)]
         total = self.vision + time.perf_counter() - started
         return [replace(a, timings={"vision": self.vision, **a.timings, "total": total}) for a in made]
 

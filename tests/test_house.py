@@ -51,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "closer": {"core", "tasks", "model"},
     "tinted": {"data", "model"},
     "mirrored": {"core", "data", "tasks", "model"},
-    "missed": {"core", "data", "tasks", "model", "closer", "mirrored", "telling", "tinted"},
+    "missed": {"core", "data", "tasks", "model", "closer", "telling", "tinted"},
     "looks": {"core", "model", "closer", "mirrored", "missed", "telling", "tinted"},
     "predict": {"core", "data", "model", "config", "fetch", "hosts", "asking", "looks", "mirrored", "telling"},
     "talk": {"core", "data", "model", "asking", "closer", "predict", "telling"},

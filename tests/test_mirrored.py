@@ -234,8 +234,10 @@ def test_an_eye_that_shows_what_was_found_at_first_has_no_mirror(mirroring: Eye,
         mirroring.as_found = False
 
 
-def test_a_row_goes_on_in_the_mirror(mirroring: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is faked but what is sure: with random weights, too, answers stay within picture and limit."""
+def test_rows_are_looked_for_in_the_mirror_too(
+    mirroring: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With random weights, too, answers stay within picture and limit."""
     settings = replace(mirroring.model.settings, looks_closer=True, enumerates=True)
     monkeypatch.setattr(mirroring.model, "settings", settings)
     monkeypatch.setattr(mirroring, "operating", OperatingPoint(more=0.0))

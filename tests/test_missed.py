@@ -39,7 +39,6 @@ class Crowd:
         self.eye, self.photo, self.finds = eye, photo, iter(finds)
         self.shown: list[torch.Tensor] = []
         self.looked: list[list[int]] = []
-        self.mirror: Any = None
         self.seen = eye.look(photo).all
         self.canvas = self.seen.canvases[0]
         monkeypatch.setattr(eye, "operating", OperatingPoint(more=0.5))
@@ -72,7 +71,7 @@ class Crowd:
     def again(self, request: Request = REQUEST, most: int = 32, **changed: Any) -> tuple[Answer, Spoken]:
         answer = Answer("All the apples.", self.regions, self.photo.size)
         said = replace(self.said, **changed)
-        return missed(self.eye, answer, said, request, self.canvas, self.seen.encoded, [self.photo], self.mirror, most)
+        return missed(self.eye, answer, said, request, self.canvas, self.seen.encoded, [self.photo], most)
 
 
 @pytest.fixture
@@ -145,7 +144,7 @@ def test_where_nothing_was_said_nothing_was_missed(crowd: Any) -> None:
     made = crowd()
     nothing = replace(made.said, ids=[], places=[], regions=made.said.regions.at([]), pictures=[], heard=[], shades=[])
     answer = Answer("There are no apples.", (), made.photo.size)
-    found = missed(made.eye, answer, nothing, REQUEST, made.canvas, made.seen.encoded, [made.photo], None, 32)
+    found = missed(made.eye, answer, nothing, REQUEST, made.canvas, made.seen.encoded, [made.photo], 32)
     assert found == (answer, nothing) and not made.shown
 
 
@@ -167,28 +166,6 @@ def test_what_has_another_colour_than_the_phrase_asks_for_is_not_added(
 
     monkeypatch.setattr(module, "tinted", tinted)
     assert len(made.again()[0]) == 2 and lowered == ["all the apples"]
-
-
-def test_what_is_found_no_more_is_looked_for_in_the_mirror(crowd: Any) -> None:
-    """The whole picture first, until it shows nothing new; then the mirror, shown all that was found so far."""
-    made = crowd(at(0.3), at(0.5))
-    shown = []
-
-    class Mirror:
-        finds = iter([at(0.8), at(0.6, score=-5.0)])
-
-        def decoded(self, heard: Any, pictures: list[int], canvas: Any, others: torch.Tensor) -> Spoken:
-            assert float(heard[0][0].mean()) == 1.0 and pictures == [0] and canvas is made.canvas
-            shown.append(others)
-            return Spoken([], [], next(self.finds), pictures, heard=heard, shades=[torch.zeros(1)])
-
-    made.mirror = Mirror()
-    answer, said = made.again()
-    middles = [(r.box[0] + r.box[2]) / 2 / made.photo.width for r in answer]
-    assert middles == pytest.approx([0.1, 0.3, 0.5, 0.8], abs=0.01)
-    assert said.regions.boxes[:, 0].tolist() == pytest.approx([0.1, 0.3, 0.5, 0.8])
-    assert made.looked == [[2], [3]] and len(made.shown) == len(shown) == 2
-    assert torch.equal(shown[0], made.shown[1]) and float((shown[1] - shown[0]).max()) > 0.5
 
 
 def test_detect_finds_what_segment_finds(eye: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
