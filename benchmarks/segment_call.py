@@ -24,7 +24,7 @@ from telling import model_facts, options, peak_megabytes, target, told
 DEMO = Path(perceptiongpt.__file__).parent / "demo"
 PICTURE = "scene.jpg"
 SCENES, ASKED = "scenes:val:7", 200  # whose things are asked about for calls that look closer, and how often at most
-PARTS = ("vision", "prefill", "decode", "heads")
+PARTS = ("vision", "prefill", "decode", "heads", "mirror")
 CALLS, WARM_UPS, HELPS = 15, 2, 5
 
 # name, unit, digits, the most that is wanted (None: no target), what it is
@@ -54,7 +54,7 @@ def calls(eye: Any, count: int, warm_ups: int) -> dict[str, float]:
         answer = eye.segment(picture, phrase)
         spent = time.perf_counter() - started
         if number >= warm_ups:
-            parts = {part: answer.timings[part] for part in PARTS}
+            parts = {part: answer.timings.get(part, 0.0) for part in PARTS}
             rest = spent - sum(parts.values())
             share = 100 * parts["heads"] / spent
             rows.append({"seconds": spent, **parts, "rest": rest, "heads_share": share, "regions": len(answer)})

@@ -246,7 +246,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(given.threads)
     heap.keep_pages()  # as the commands do
     rounds, tokens, count = (1, 6, 4) if given.quick else (given.rounds, given.tokens, QUESTIONS)
-    eye = load(given.model)
+    eye = load(given.model, mirror=False)  # what a call costs over a bare host's; looks are segment_call.py's
     name = store.read_config(store.model_folder(given.model) if given.model else PACKAGED)["host"]
     host, _ = open_host(name)
     figures: dict[str, Any] = loop_against_generate(eye, PICTURE, tokens, rounds)

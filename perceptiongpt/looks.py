@@ -44,8 +44,9 @@ def looked(
     if mirror is not None and turns(eye, request.turn, said):
         said, other, elsewhere = both_ways(eye, said, canvas, mirror)
         timings["mirror"] = time.perf_counter() - started
-    said, started = tinted(eye, said, request.label), time.perf_counter()
+    said = tinted(eye, said, request.label)
     answer = replace(told(eye, seen.sources_hw, said, request, canvas), timings=timings)
+    started = time.perf_counter()
     if pictures:
         answer = replace(answer, regions=closer(eye, answer.regions, said, pictures))
     if elsewhere:

@@ -35,7 +35,7 @@ from perceptiongpt.model.attention import attend_by_products
 from perceptiongpt.model.generate import MOST_REGIONS, Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.seen import Seen as Encoded
-from perceptiongpt.telling import LIKELY, Request, kept, left_to_right, likely, without_masks
+from perceptiongpt.telling import Request, kept, left_to_right, likely, without_masks
 
 PACKAGED = Path(__file__).parent / "weights"
 
@@ -48,12 +48,14 @@ def load(
     *,
     compiled: bool = False,
     min_score: float | None = None,
+    mirror: bool = True,
     **how: Any,
 ) -> Eye:
     """A trained model, ready to look: the packaged one, or the folder `model` that `train` made, or that of its run.
 
     `host` overrides where its host is found (see `hosts.open_host`, which also explains `dtype`, `device` and `how`).
     `compiled` runs the language model's steps through torch.compile. `min_score` takes the place of the model's own.
+    `mirror=False`: a model that looks into a mirror looks into none, which is faster and less exact.
     Raises ValueError when the folder or the host cannot be used; the message says what to do.
     """
     if model is None and not (PACKAGED / store.CONFIG).is_file():
@@ -73,18 +75,19 @@ def load(
         attend_by_products(held)
     if compiled:
         made.backbone.compile_step()
-    return Eye(made, "default" if model is None else Path(model).name or str(folder), operating)
+    return Eye(made, "default" if model is None else Path(model).name or str(folder), operating, mirror)
 
 
 class Eye:
     """A perception model that looks at pictures. `name` is what its answers say made them; `operating` says what its
-    scores mean and below which a region is left out."""
+    scores mean and below which a region is left out; `mirror` lets one that looks into a mirror do so."""
 
-    def __init__(self, model: PerceptionModel, name: str = "", operating: OperatingPoint | None = None) -> None:
-        self.model, self.name, self.operating = model.eval(), name, operating or OperatingPoint()
+    def __init__(
+        self, model: PerceptionModel, name: str = "", operating: OperatingPoint | None = None, mirror: bool = True
+    ) -> None:
+        self.model, self.name, self.operating, self.mirror = model.eval(), name, operating or OperatingPoint(), mirror
         self.as_found = False  # whether regions stay as rows of them end: neither from left to right nor looked closer
-        backbone = model.backbone
-        self.renderer = Renderer(backbone.processor, **model.spelling())
+        self.renderer = Renderer(model.backbone.processor, **model.spelling())
 
     @property
     def looks_closer(self) -> bool:
@@ -94,7 +97,7 @@ class Eye:
     @property
     def looks_mirrored(self) -> bool:
         """Whether it is also looked for in the picture turned left to right (`mirrored.py`)."""
-        return self.model.settings.looks_mirrored and not self.as_found
+        return self.model.settings.looks_mirrored and self.mirror and not self.as_found
 
     @overload
     def look(self, picture: Picture) -> Seen: ...
@@ -248,8 +251,7 @@ class SeenAll:
         most, shared = how.get("max_regions", MOST_REGIONS), (self.encoded, self.pictures, self.mirror)
         rows = zip(spoken, requests, canvases, strict=True)
         looks = [looked(self.eye, *row, *shared, most) for row in rows]
-        further = max(least, LIKELY) if least and min_score is None else least
-        made = [kept(*one, request.label, least, further) for one, request in zip(looks, requests, strict=True)]
+        made = [kept(*one, request.label, least) for one, request in zip(looks, requests, strict=True)]
         total = self.vision + time.perf_counter() - started
         return [replace(a, timings={"vision": self.vision, **a.timings, "total": total}) for a in made]
 

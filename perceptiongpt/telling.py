@@ -23,8 +23,6 @@ from perceptiongpt.model.generate import Spoken
 from perceptiongpt.spelled import read_answer
 from perceptiongpt.tasks.point import best_xy
 
-LIKELY = 0.5  # score that a thing of a group needs beside a surer one, once all was looked at
-
 
 @dataclass(frozen=True, eq=False)
 class Request:
@@ -86,19 +84,14 @@ def left_to_right(said: Spoken, k: int) -> Spoken:
     return replace(said, regions=said.regions.at(order), **each)
 
 
-def kept(answer: Answer, said: Spoken, phrase: str | None, least: float, further: float | None = None) -> Answer:
+def kept(answer: Answer, said: Spoken, phrase: str | None, least: float) -> Answer:
     """The answer without the regions that score under `least`, nor those that a group holds twice.
 
-    Of a group all but the surest need to score `further`, where it is given. The words stay as they were said, and the
-    span of a region that goes, goes with it. Only where `phrase` was to be found and nothing is left (or, at a `least`
-    above 0, was said) they say that there is none, as training does.
+    The words stay as they were said, and the span of a region that goes, goes with it. Only where `phrase` was to be
+    found and nothing is left (or, at a `least` above 0, was said) they say that there is none, as training does.
     """
-    several = phrase is not None and ";" not in phrase and asks_for_many(phrase)
-    twice = _twice(answer, said) if several else set()
+    twice = _twice(answer, said) if phrase and ";" not in phrase and asks_for_many(phrase) else set()
     stay = tuple(r for n, r in enumerate(answer) if n not in twice and (r.score is None or r.score >= least))
-    if several and further is not None:
-        surest = max((r.score or 0.0 for r in stay), default=0.0)
-        stay = tuple(r for r in stay if r.score is None or r.score >= min(further, surest))
     text = _none(phrase) if phrase and not stay and least > 0 else answer.text
     return replace(answer, text=text, regions=stay)
 
