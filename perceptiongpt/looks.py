@@ -16,7 +16,7 @@ from PIL import Image
 from perceptiongpt.closer import closer
 from perceptiongpt.core.answer import Answer
 from perceptiongpt.core.canvas import Canvas
-from perceptiongpt.mirrored import Mirror, both_ways, turns
+from perceptiongpt.mirrored import Mirror, both_ways, instead, may_mirror
 from perceptiongpt.missed import missed
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.model.seen import Seen
@@ -37,11 +37,12 @@ def looked(
     """What was said, as an answer of at most `most` regions, once all was looked at that the model looks at.
 
     `seen`: what the first look saw; `pictures`: the same in pixels, none where the model looks no closer; `mirror`:
-    None where it doesn't look into one. The answer's timings gain the seconds of "mirror" and "closer".
+    None where it doesn't look into one; the first row that does has its pictures encoded. The answer's timings gain the
+    seconds of "mirror" and "closer", where it looked.
     """
     started, timings = time.perf_counter(), dict(said.timings)
     other, elsewhere = said, list[int]()
-    if mirror is not None and turns(eye, request.turn, said):
+    if mirror is not None and may_mirror(eye, request.turn, said):
         said, other, elsewhere = both_ways(eye, said, canvas, mirror)
         timings["mirror"] = time.perf_counter() - started
     said = tinted(eye, said, request.label)
@@ -55,6 +56,7 @@ def looked(
         there = closer(eye, there, other, pictures, elsewhere) if pictures else there
         surer = [n for n in elsewhere if (there[n].score or 0.0) > (answer.regions[n].score or 0.0)]
         answer = replace(answer, regions=tuple(there[n] if n in surer else r for n, r in enumerate(answer.regions)))
+        said = instead(said, other, surer)
     if pictures:
         answer, said = missed(eye, answer, said, request, canvas, seen, pictures, most)
         answer = replace(answer, timings={**timings, "closer": time.perf_counter() - started})

@@ -1,7 +1,8 @@
 """A look in the mirror: what was found is looked for once more in the picture turned left to right.
 
-Decoders never learnt a picture and its mirror image to be the same, so they err in them apart: where both looks find
-the same, their mean is the better outline; where they don't, both are looked at closer, and the surer one stands.
+Decoders were never taught to answer a picture and its mirror image alike, so they err in them apart: where both looks
+find the same, their mean is the better outline; where they don't, and it is alone in its breath, both are looked at
+closer, and the surer one stands.
 Knows what was said and heard, its picture and its canvas. Beyond the papers; the language model isn't run again: the
 words that regions were decoded from are turned, too, "left" for "right".
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,8 +33,8 @@ from perceptiongpt.model.seen import Seen
 from perceptiongpt.tasks.mask import MASK_SIDE
 
 AGREE = 0.3  # IoU of both looks' boxes under which they mean two things
-SIDES = (("left", "right"), ("Left", "Right"))
-_SIDED = re.compile("left|right", re.IGNORECASE)
+SIDES = ((" left", " right"), (" Left", " Right"), (" LEFT", " RIGHT"), ("Left", "Right"))  # as tokenizers know them
+_SIDED = re.compile(r"\b(?:left|right)(?=most|ward|-?hand|\b)", re.IGNORECASE)
 
 
 class Mirror:
@@ -50,24 +51,25 @@ class Mirror:
         seen: Seen = model.see(model.backbone.pixels([canvas.view(ImageOps.mirror(p)) for canvas, p in pairs]))
         return seen
 
-    def decoded(self, heard: Sequence[Heard], pictures: Sequence[int], canvas: Canvas, others: Tensor) -> Spoken:
-        """What the decoders find in the mirror where they hear the same, as the picture has it; `others`: what lies
-        elsewhere, float32 [N, S, S] of the picture's canvas."""
+    def decoded(
+        self, heard: Sequence[Heard], pictures: Sequence[int], canvas: Canvas, others: Tensor
+    ) -> tuple[Regions, list[Tensor]]:
+        """What the decoders find in the mirror where they hear the same, as the picture has it, and what the echo hears
+        of its colours, each [D]; `others`: what lies elsewhere, float32 [N, S, S] of the picture's canvas."""
         model = self._eye.model
         turned = [(state, None if words is None else _turned(self._eye, words)) for state, words in heard]
         earlier = canvas.turned(others) if model.settings.enumerates else None
         found, shades = again(model, turned, self.seen, pictures, earlier)
-        return Spoken([], [], canvas.mirrored(found), list(pictures), heard=list(heard), shades=shades)
+        return canvas.mirrored(found), shades
 
 
-def turns(eye: Any, turn: Turn, said: Spoken) -> bool:
-    """Whether a question and its answer mean the same in the mirror: nothing was shown, and sides, if any are named,
-    can be turned in what the decoders hear."""
+def may_mirror(eye: Any, turn: Turn, said: Spoken) -> bool:
+    """Whether a question and its answer mean the same in the mirror: nothing was shown, and the sides that are named,
+    if any, can be turned in what the decoders hear."""
     if turn.regions:
         return False
-    if eye.model.settings.read_window and _sides(eye):
-        return True
-    return _SIDED.search(f"{turn.text} {eye.renderer.decode(said.ids)}") is None
+    named = set(_SIDED.findall(f"{turn.text} {eye.renderer.decode(said.ids)}"))
+    return not named or (eye.model.settings.read_window > 0 and named <= {side.strip() for side, _ in _sides(eye)})
 
 
 @torch.inference_mode()
@@ -80,21 +82,27 @@ def both_ways(eye: Any, said: Spoken, canvas: Canvas, mirror: Mirror) -> tuple[S
     each = range(len(breaths))
     masks = F.adaptive_avg_pool2d(said.regions.masks.float().sigmoid()[None], MASK_SIDE)[0]
     others = torch.stack([_others(n, breaths, said.pictures, masks) for n in each])
-    found = mirror.decoded(said.heard, said.pictures, canvas, others)
-    agree = eye.operating.agree
-    ours, theirs = canvas.found_out(said.regions, agree)[0], canvas.found_out(found.regions, agree)[0]
-    same = [float(iou_xyxy(torch.tensor(a), torch.tensor(b))) >= AGREE for a, b in zip(ours, theirs, strict=True)]
-    one, other = said.regions, found.regions
-    alike = torch.tensor(same, device=one.boxes.device)
-    fused = Regions(
-        *(
-            torch.where(alike.view(-1, *[1] * (a.ndim - 1)), (a.float() + b.float()) / 2, a.float())
-            for a, b in ((one.boxes, other.boxes), (one.masks, other.masks), (one.points, other.points))
-        ),
-        torch.where(alike, (one.scores + other.scores) / 2, one.scores),
-    )
+    other, shades = mirror.decoded(said.heard, said.pictures, canvas, others)
+    one, agree = said.regions, eye.operating.agree
+    ours, theirs = (torch.tensor(canvas.found_out(found, agree)[0]) for found in (one, other))
+    same = (iou_xyxy(ours, theirs) >= AGREE).to(one.boxes.device)
+    both = Regions(*(_mean(getattr(one, f.name), getattr(other, f.name), same) for f in fields(Regions)))
     elsewhere = [n for n in each if not same[n] and breaths.count(breaths[n]) == 1]
-    return replace(said, regions=fused), replace(said, regions=other, shades=found.shades), elsewhere
+    return replace(said, regions=both), replace(said, regions=other, shades=shades), elsewhere
+
+
+def instead(said: Spoken, other: Spoken, which: Sequence[int]) -> Spoken:
+    """An answer with the regions `which` of another that said the same."""
+    from_ = [other if n in which else said for n in range(len(said.heard))]
+    each = ([getattr(one.regions, f.name)[n] for n, one in enumerate(from_)] for f in fields(Regions))
+    regions = Regions(*(torch.stack(values) for values in each))
+    return replace(said, regions=regions, shades=[one.shades[n] for n, one in enumerate(from_)])
+
+
+def _mean(one: Tensor, other: Tensor, same: Tensor) -> Tensor:
+    """The mean of two of N values where `same` (bool [N]) says so, the first elsewhere: float32."""
+    same = same.view(-1, *[1] * (one.ndim - 1))
+    return torch.where(same, (one.float() + other.float()) / 2, one.float())
 
 
 def _others(n: int, breaths: Sequence[int], pictures: Sequence[int], masks: Tensor) -> Tensor:
@@ -103,22 +111,20 @@ def _others(n: int, breaths: Sequence[int], pictures: Sequence[int], masks: Tens
     return masks[rest].sum(0).clamp(max=1.0)
 
 
-def _sides(eye: Any) -> list[tuple[int, int]]:
-    """The tokens for left and right, either way round, of those spellings that are one token each."""
-    tokenizer, pairs = eye.renderer.tokenizer, []
-    for lead in ("", " "):
-        for both in SIDES:
-            left, right = (tokenizer(lead + word, add_special_tokens=False).input_ids for word in both)
-            if len(left) == len(right) == 1:
-                pairs += [(left[0], right[0]), (right[0], left[0])]
-    return pairs
+def _sides(eye: Any) -> dict[tuple[str, str], tuple[int, int]]:
+    """Spellings of left and right, either way round, and their tokens: those of one token each."""
+    tokenizer, sides = eye.renderer.tokenizer, {}
+    for both in SIDES:
+        left, right = (tokenizer(word, add_special_tokens=False).input_ids for word in both)
+        if len(left) == len(right) == 1:
+            sides |= {both: (left[0], right[0]), both[::-1]: (right[0], left[0])}
+    return sides
 
 
 def _turned(eye: Any, words: Words) -> Words:
     """The same words with their sides changed."""
     vectors = words.vectors.clone()
-    for side, other in _sides(eye):
-        ids = torch.tensor([[side, other]], device=vectors.device)
-        now, then = eye.model.embed_words(ids)[0].to(vectors)
+    for pair in _sides(eye).values():
+        now, then = eye.model.embed_words(torch.tensor([pair], device=vectors.device))[0].to(vectors)
         vectors[(words.vectors == now).all(-1)] = then
     return Words(vectors, words.there)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +14,15 @@ import torch
 from PIL import Image, ImageOps
 
 from perceptiongpt import looks, mirrored
+from perceptiongpt.cli import main
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.core.slots import Words
 from perceptiongpt.data.sample import Turn
-from perceptiongpt.mirrored import Mirror, both_ways, turns
+from perceptiongpt.mirrored import Mirror, both_ways, instead, may_mirror
 from perceptiongpt.model.generate import Spoken
-from perceptiongpt.predict import Eye
+from perceptiongpt.predict import Eye, load
 from perceptiongpt.telling import Request
 
 PLAIN = Request(Turn("user", "Where is the apple?"), label="the apple")
@@ -131,6 +135,15 @@ def test_of_two_things_the_surer_one_stands_once_both_were_looked_at_closer(
     assert "mirror" in answer.timings and ("closer" in answer.timings) is closer
 
 
+def test_what_stands_instead_is_what_was_said(mirroring: Eye) -> None:
+    one, other = spoken(mirroring, at(0.3), at(0.8, 2.0)), spoken(mirroring, at(0.6, 3.0), at(0.1, 4.0))
+    other = replace(other, shades=[s + 1 for s in other.shades])
+    both = instead(one, other, [1])
+    assert both.regions.boxes[:, 0].tolist() == pytest.approx([0.3, 0.1])
+    assert both.regions.scores.tolist() == [1.0, 4.0] and torch.equal(both.regions.masks[1], other.regions.masks[1])
+    assert [float(s.mean()) for s in both.shades] == [0.0, 1.0]
+
+
 def test_in_a_crowd_the_mirror_shows_where_the_others_are(mirroring: Eye, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirroring.model, "settings", replace(mirroring.model.settings, enumerates=True))
     decoders = Decoders(mirroring, monkeypatch, at(0.8), at(0.3))
@@ -144,9 +157,48 @@ def test_in_a_crowd_the_mirror_shows_where_the_others_are(mirroring: Eye, monkey
     assert float(alone.shown[0].max()) == 0
 
 
+@pytest.mark.parametrize("x", [0.1, 0.4])
+def test_in_a_portrait_what_lies_at_the_edge_stays_off_the_padding(mirroring: Eye, x: float) -> None:
+    """A canvas whose right half is filled up: a thing at an edge of the picture is found where it was."""
+    canvas = mirroring.model.backbone.canvas((20, 40))
+    assert canvas.reach_xy == (0.5, 1.0)
+    found, there = at(x, cell=round(4 * x - 0.5)), at(0.5 - x, cell=round(4 * (0.5 - x) - 0.5))
+    turned = canvas.mirrored(there)
+    assert float(turned.masks[..., 10:].max()) == -9.0 and float(turned.points[..., 2:].max()) == 0.0
+    torch.testing.assert_close(turned.masks, found.masks)
+    torch.testing.assert_close(turned.points, found.points)
+    assert np.allclose(canvas.found_out(turned, 0.5)[0], canvas.found_out(found, 0.5)[0], atol=1e-3)
+
+
+def test_rows_about_several_pictures_look_into_their_own_mirrors(mirroring: Eye, photo: Image.Image) -> None:
+    upright = photo.transpose(Image.Transpose.ROTATE_90)
+    together = mirroring.look([photo, upright]).pick([1, 0, 1]).segment("the apple")
+    alone = [mirroring.segment(p, "the apple") for p in (upright, photo)]
+    for answer, same in zip(together, (alone[0], alone[1], alone[0]), strict=True):
+        assert len(answer) == len(same) > 0 and "mirror" in answer.timings
+        assert np.allclose(answer.xyxy, same.xyxy, atol=0.05) and np.allclose(answer.score, same.score, atol=1e-3)
+
+
+def test_a_mirror_may_be_left_out(
+    model_folder: Path, tmp_path: Path, photo_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mirroring"
+    shutil.copytree(model_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["looks_mirrored"] = True
+    (folder / "config.json").write_text(json.dumps(config))
+    with_one, without = load(folder, device="cpu"), load(folder, device="cpu", mirror=False)
+    assert with_one.looks_mirrored and with_one.look(photo_file).all.mirror is not None
+    assert not without.looks_mirrored and without.look(photo_file).all.mirror is None
+    told = ["segment", str(photo_file), "the apple", "--model", str(folder), "--json", "--device", "cpu"]
+    for flags, mirror in (([], True), (["--no-mirror"], False)):
+        assert main([*told, *flags]) == 0
+        assert ("mirror" in json.loads(capsys.readouterr().out)["timings"]) is mirror
+
+
 def test_words_for_sides_are_turned_and_no_others(mirroring: Eye) -> None:
     tokenizer, model = mirroring.renderer.tokenizer, mirroring.model
-    pairs = dict(mirrored._sides(mirroring))
+    pairs = dict(mirrored._sides(mirroring).values())
     assert pairs and all(pairs[other] == side for side, other in pairs.items())
     assert {tokenizer.decode([i]).strip().lower() for i in pairs} == {"left", "right"}
     ids = torch.tensor([[*pairs, *(i for i in range(5, 12) if i not in pairs)]])
@@ -160,17 +212,23 @@ def test_words_for_sides_are_turned_and_no_others(mirroring: Eye) -> None:
 def test_only_what_means_the_same_in_the_mirror_is_looked_for_there(
     mirroring: Eye, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sided, shown = Turn("user", "the cup on the Left"), Turn("user", "what is {0}?", (Region(box=(1, 2, 3, 4)),))
+    sided, shown = Turn("user", "the cup on the left"), Turn("user", "what is {0}?", (Region(box=(1, 2, 3, 4)),))
     tokenizer = mirroring.renderer.tokenizer
     plain = spoken(mirroring, at(0.3))
     saying = replace(plain, ids=tokenizer("the left one", add_special_tokens=False).input_ids)
 
     def means(turn: Turn, said: Spoken = plain) -> bool:
-        return turns(mirroring, turn, said)
+        return may_mirror(mirroring, turn, said)
 
     monkeypatch.setattr(mirroring.model, "settings", replace(mirroring.model.settings, read_window=4))
     assert means(PLAIN.turn) and means(sided) and means(PLAIN.turn, saying) and not means(shown)
-    with monkeypatch.context() as few:
+    for words in ("the bright cup", "an upright piano", "what is leftover"):
+        assert not mirrored._SIDED.search(words)
+    for words in ("the leftmost cup", "the RIGHT-hand one", "go leftward"):
+        assert len(mirrored._SIDED.findall(words)) == 1
+    with monkeypatch.context() as few:  # a host of whose spellings not all, or none, are one token
+        few.setattr(mirrored, "SIDES", ((" left", " right"),))
+        assert means(PLAIN.turn, saying) and not means(Turn("user", "the cup on the LEFT"))
         few.setattr(mirrored, "SIDES", (("a word of many tokens", "another one"),))
         assert means(PLAIN.turn) and not means(sided) and not means(PLAIN.turn, saying)
     monkeypatch.setattr(mirroring.model, "settings", replace(mirroring.model.settings, read_window=0))

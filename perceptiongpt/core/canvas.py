@@ -173,13 +173,15 @@ class Canvas:
 
     def turned(self, maps: Tensor) -> Tensor:
         """Maps [N, h, w] over the canvas of the picture turned left to right as maps over this one, and the same the
-        other way round; right of the picture they say what its edge does."""
+        other way round; where there is no picture they say the least that each says anywhere."""
         reach, count = self.reach_xy[0], maps.shape[-1]
         if reach == 1 or not maps.numel():
             return maps.flip(-1)
-        at = ((reach - (torch.arange(count, device=maps.device) + 0.5) / count) * count - 0.5).clamp(0, count - 1)
+        cells = (torch.arange(count, device=maps.device) + 0.5) / count
+        at = ((reach - cells) * count - 0.5).clamp(0, count - 1)
         before = at.floor().long()
-        return torch.lerp(maps[..., before], maps[..., (before + 1).clamp(max=count - 1)], (at - before).to(maps))
+        shown = torch.lerp(maps[..., before], maps[..., (before + 1).clamp(max=count - 1)], (at - before).to(maps))
+        return torch.where(cells <= reach, shown, maps.amin((-2, -1), keepdim=True))
 
     @torch.no_grad()
     def heat_out(self, heat: Tensor) -> np.ndarray:

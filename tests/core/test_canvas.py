@@ -116,6 +116,8 @@ def test_what_is_found_in_the_mirror_image_is_found_in_the_picture(canvas, side,
     inside = int(reach[0] * side)  # cells that the picture fills
     off = (found.masks - here)[..., :inside].abs()
     assert float(off.sum(-1).max()) <= (1e-4 if reach[0] == 1 else 2.0)  # each edge within a cell
+    if float(there.min()) == 0:
+        assert float(found.masks[..., inside + 1 :].sum()) == 0  # and nothing where there is no picture
     assert torch.equal(found.masks, found.points) and torch.equal(found.masks, canvas.turned(there))
     if reach[0] == 1:
         assert torch.equal(canvas.turned(found.masks), there)
