@@ -86,7 +86,7 @@ class Eye:
         self, model: PerceptionModel, name: str = "", operating: OperatingPoint | None = None, mirror: bool = True
     ) -> None:
         self.model, self.name, self.operating, self.mirror = model.eval(), name, operating or OperatingPoint(), mirror
-        self.as_found = False  # whether regions stay as rows of them end: neither from left to right nor looked closer
+        self.as_found = False  # whether regions stay as rows of them end: neither left to right nor looked at again
         self.renderer = Renderer(model.backbone.processor, **model.spelling())
 
     @property
@@ -96,7 +96,7 @@ class Eye:
 
     @property
     def looks_mirrored(self) -> bool:
-        """Whether it is also looked for in the picture turned left to right (`mirrored.py`)."""
+        """Whether it is looked for in the picture turned left to right, too (`mirrored.py`)."""
         return self.model.settings.looks_mirrored and self.mirror and not self.as_found
 
     @overload
