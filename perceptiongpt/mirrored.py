@@ -113,7 +113,7 @@ def _others(n: int, breaths: Sequence[int], pictures: Sequence[int], masks: Tens
 
 def _sides(eye: Any) -> dict[tuple[str, str], tuple[int, int]]:
     """Spellings of left and right, either way round, and their tokens: those of one token each."""
-    tokenizer, sides = eye.renderer.tokenizer, {}
+    tokenizer, sides = eye.renderer.tokenizer, dict[tuple[str, str], tuple[int, int]]()
     for both in SIDES:
         left, right = (tokenizer(word, add_special_tokens=False).input_ids for word in both)
         if len(left) == len(right) == 1:

@@ -241,7 +241,12 @@ def test_a_picture_is_encoded_once_more_when_something_was_found_and_only_once(
     calls, sights = list[int](), list[Any]()
     see = mirroring.model.see
     monkeypatch.setattr(mirroring.model, "call_counter", calls.append)
-    monkeypatch.setattr(mirroring.model, "see", lambda pixels: sights.append(pixels) or see(pixels))
+
+    def looking(pixels: Any) -> Any:
+        sights.append(pixels)
+        return see(pixels)
+
+    monkeypatch.setattr(mirroring.model, "see", looking)
     seen = mirroring.look(photo)
     assert len(sights) == 1
     answer = seen.segment("the apple")
