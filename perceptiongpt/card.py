@@ -46,6 +46,7 @@ def run_card(eye: Any, data: str, max_new_tokens: int, batch: int, words: bool =
         "batch": batch,
         "dtype": str(backbone.dtype).removeprefix("torch."),
         "device": str(backbone.device.type),
+        **({} if eye.mirror else {"mirror": False}),
     }
 
 

@@ -27,7 +27,7 @@ from perceptiongpt.model.pointing import together
 from perceptiongpt.tasks.mask import MASK_SIDE
 
 TIMES = 2.2  # sides of a region's box that its piece is long
-AGREE = 0.3  # IoU of both looks' boxes under which the second means something else, and the first one stands
+AGREE = 0.3  # IoU of two looks' boxes under which they mean two things; the second is then not believed
 OUTLINED = 0.7  # IoU of both looks' outlines from which the second stands, whatever its box says
 AT_ONCE = 1  # piece: eight together take a quarter less time each, and half a gigabyte
 
@@ -116,10 +116,9 @@ def _iou(a: Four, b: Four) -> float:
 
 def _others(eye: Any, said: Spoken, n: int, piece: Piece, canvas: Canvas, pictures: Sequence[Image.Image]) -> Tensor:
     """[S, S]: how much of each place of a region's piece, on its canvas, is others that were said in its breath."""
-    breaths, masks = said.breaths(eye.model.settings.vis_tokens), said.regions.masks
-    same = [m for m, first in enumerate(breaths) if first == breaths[n] and said.pictures[m] == said.pictures[n]]
-    if same == [n]:
+    masks, beside = said.regions.masks, said.beside(n, eye.model.settings.vis_tokens)
+    if not beside:
         return masks.new_zeros(MASK_SIDE, MASK_SIDE)
     whole = eye.model.backbone.canvas(pictures[said.pictures[n]].size)
-    there = masks[[m for m in same if m != n]].float().sigmoid()
+    there = masks[beside].float().sigmoid()
     return canvas.of_piece(there, piece, whole, MASK_SIDE).amax(0)

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from perceptiongpt.closer import AGREE
 from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.boxes import iou_xyxy
 from perceptiongpt.core.canvas import Canvas
@@ -32,7 +33,7 @@ from perceptiongpt.model.pointing import Heard, again
 from perceptiongpt.model.seen import Seen
 from perceptiongpt.tasks.mask import MASK_SIDE
 
-AGREE = 0.3  # IoU of both looks' boxes under which they mean two things
+AT_ONCE = 8  # regions: decoders hold a map for each
 SIDES = ((" left", " right"), (" Left", " Right"), (" LEFT", " RIGHT"), ("Left", "Right"))  # as tokenizers know them
 _SIDED = re.compile(r"\b(?:left|right)(?=most|ward|-?hand|\b)", re.IGNORECASE)
 
@@ -56,11 +57,18 @@ class Mirror:
     ) -> tuple[Regions, list[Tensor]]:
         """What the decoders find in the mirror where they hear the same, as the picture has it, and what the echo hears
         of its colours, each [D]; `others`: what lies elsewhere, float32 [N, S, S] of the picture's canvas."""
-        model = self._eye.model
-        turned = [(state, None if words is None else _turned(self._eye, words)) for state, words in heard]
+        model, sides = self._eye.model, _embedded_sides(self._eye)
+        turned = [(state, None if words is None else _turned(words, sides)) for state, words in heard]
         earlier = canvas.turned(others) if model.settings.enumerates else None
-        found, shades = again(model, turned, self.seen, pictures, earlier)
-        return canvas.mirrored(found), shades
+        parts, shades = list[Regions](), list[Tensor]()
+        for start in range(0, len(heard), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            found, colours = again(
+                model, turned[some], self.seen, pictures[some], None if earlier is None else earlier[some]
+            )
+            parts.append(canvas.mirrored(found))
+            shades += colours
+        return Regions(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Regions))), shades
 
 
 def may_mirror(eye: Any, turn: Turn, said: Spoken) -> bool:
@@ -78,15 +86,15 @@ def both_ways(eye: Any, said: Spoken, canvas: Canvas, mirror: Mirror) -> tuple[S
     these are: those of a breath of their own that the mirror shows elsewhere."""
     if not said.heard:
         return said, said, []
-    breaths = said.breaths(eye.model.settings.vis_tokens)
-    each = range(len(breaths))
+    k, each = eye.model.settings.vis_tokens, range(len(said.heard))
     masks = F.adaptive_avg_pool2d(said.regions.masks.float().sigmoid()[None], MASK_SIDE)[0]
-    others = torch.stack([_others(n, breaths, said.pictures, masks) for n in each])
+    others = torch.stack([masks[said.beside(n, k)].sum(0).clamp(max=1.0) for n in each])
     other, shades = mirror.decoded(said.heard, said.pictures, canvas, others)
     one, agree = said.regions, eye.operating.agree
     ours, theirs = (torch.tensor(canvas.found_out(found, agree)[0]) for found in (one, other))
     same = (iou_xyxy(ours, theirs) >= AGREE).to(one.boxes.device)
     both = Regions(*(_mean(getattr(one, f.name), getattr(other, f.name), same) for f in fields(Regions)))
+    breaths = said.breaths(k)
     elsewhere = [n for n in each if not same[n] and breaths.count(breaths[n]) == 1]
     return replace(said, regions=both), replace(said, regions=other, shades=shades), elsewhere
 
@@ -105,12 +113,6 @@ def _mean(one: Tensor, other: Tensor, same: Tensor) -> Tensor:
     return torch.where(same, (one.float() + other.float()) / 2, one.float())
 
 
-def _others(n: int, breaths: Sequence[int], pictures: Sequence[int], masks: Tensor) -> Tensor:
-    """[S, S]: where the others of a region's breath lie in its picture."""
-    rest = [m for m, b in enumerate(breaths) if m != n and b == breaths[n] and pictures[m] == pictures[n]]
-    return masks[rest].sum(0).clamp(max=1.0)
-
-
 def _sides(eye: Any) -> dict[tuple[str, str], tuple[int, int]]:
     """Spellings of left and right, either way round, and their tokens: those of one token each."""
     tokenizer, sides = eye.renderer.tokenizer, dict[tuple[str, str], tuple[int, int]]()
@@ -121,10 +123,16 @@ def _sides(eye: Any) -> dict[tuple[str, str], tuple[int, int]]:
     return sides
 
 
-def _turned(eye: Any, words: Words) -> Words:
+def _embedded_sides(eye: Any) -> list[tuple[Tensor, Tensor]]:
+    """The embeddings of a word for a side and of the other side's, each [D], for each spelling and either way round."""
+    device = eye.model.backbone.device
+    pairs = (eye.model.embed_words(torch.tensor([pair], device=device))[0] for pair in _sides(eye).values())
+    return [(now, then) for now, then in pairs]
+
+
+def _turned(words: Words, sides: Sequence[tuple[Tensor, Tensor]]) -> Words:
     """The same words with their sides changed."""
     vectors = words.vectors.clone()
-    for pair in _sides(eye).values():
-        now, then = eye.model.embed_words(torch.tensor([pair], device=vectors.device))[0].to(vectors)
-        vectors[(words.vectors == now).all(-1)] = then
+    for now, then in sides:
+        vectors[(words.vectors == now.to(vectors)).all(-1)] = then.to(vectors)
     return Words(vectors, words.there)

@@ -50,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "telling": {"core", "data", "tasks", "model", "spelled"},
     "closer": {"core", "tasks", "model"},
     "tinted": {"data", "model"},
-    "mirrored": {"core", "data", "tasks", "model"},
+    "mirrored": {"core", "data", "tasks", "model", "closer"},
     "missed": {"core", "data", "tasks", "model", "closer", "telling", "tinted"},
     "looks": {"core", "model", "closer", "mirrored", "missed", "telling", "tinted"},
     "predict": {"core", "data", "model", "config", "fetch", "hosts", "asking", "looks", "mirrored", "telling"},

@@ -203,10 +203,10 @@ def test_words_for_sides_are_turned_and_no_others(mirroring: Eye) -> None:
     assert {tokenizer.decode([i]).strip().lower() for i in pairs} == {"left", "right"}
     ids = torch.tensor([[*pairs, *(i for i in range(5, 12) if i not in pairs)]])
     words = Words(model.embed_words(ids), torch.ones_like(ids, dtype=torch.bool))
-    turned = mirrored._turned(mirroring, words)
+    turned = mirrored._turned(words, mirrored._embedded_sides(mirroring))
     expected = torch.tensor([[pairs.get(i, i) for i in ids[0].tolist()]])
     assert torch.equal(turned.vectors, model.embed_words(expected)) and torch.equal(turned.there, words.there)
-    assert torch.equal(mirrored._turned(mirroring, turned).vectors, words.vectors)
+    assert torch.equal(mirrored._turned(turned, mirrored._embedded_sides(mirroring)).vectors, words.vectors)
 
 
 def test_only_what_means_the_same_in_the_mirror_is_looked_for_there(
@@ -263,6 +263,26 @@ def test_a_picture_is_encoded_once_more_when_something_was_found_and_only_once(
     assert not np.allclose(plain.score, answer.score)
 
 
+def test_many_regions_are_looked_for_a_few_at_a_time_and_as_all_at_once(
+    mirroring: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = list[int]()
+    decode = mirroring.model.decode
+
+    def counted(states: torch.Tensor, *rest: Any) -> Regions:
+        sizes.append(len(states))
+        return decode(states, *rest)
+
+    monkeypatch.setattr(mirrored, "AT_ONCE", 99)
+    whole = mirroring.segment(photo, "the apple")
+    assert len(whole) > 2
+    monkeypatch.setattr(mirrored, "AT_ONCE", 2)
+    monkeypatch.setattr(mirroring.model, "decode", counted)
+    parts = mirroring.segment(photo, "the apple")
+    assert max(sizes) == 2 and np.allclose(parts.xyxy, whole.xyxy, atol=0.01)
+    assert np.allclose(parts.score, whole.score, atol=1e-4) and np.array_equal(parts.masks, whole.masks)
+
+
 def test_where_nothing_was_said_no_mirror_is_looked_into(mirroring: Eye, photo: Image.Image) -> None:
     canvas = mirroring.model.backbone.canvas(photo.size)
     nothing = Spoken([1], [], at(0.3).at([]))
@@ -285,7 +305,14 @@ def test_every_host_family_looks_into_the_mirror(
 
 
 def test_points_alone_are_looked_for_in_the_mirror_too(mirroring: Eye, photo: Image.Image) -> None:
-    for region in mirroring.point(photo, "the apple"):
+    answer = mirroring.point(photo, "the apple")
+    mirroring.mirror = False
+    try:
+        plain = mirroring.point(photo, "the apple")
+    finally:
+        mirroring.mirror = True
+    assert len(answer) == len(plain) > 0 and not np.allclose(answer.score, plain.score)
+    for region in answer:
         assert region.box is None and region.mask is None and 0 <= region.point[0] <= photo.width
 
 

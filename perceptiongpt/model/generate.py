@@ -48,6 +48,11 @@ class Spoken:
             first.append(first[-1] if n and place == self.places[n - 1] + k else n)
         return first
 
+    def beside(self, n: int, k: int) -> list[int]:
+        """The other regions, of k tokens each, that were said in one breath with region n and lie in its picture."""
+        breaths = self.breaths(k)
+        return [m for m, b in enumerate(breaths) if m != n and b == breaths[n] and self.pictures[m] == self.pictures[n]]
+
 
 @torch.inference_mode()
 def generate(

@@ -59,7 +59,7 @@ class Settings:
     region_features: bool = False  # a region's vector carries what the picture shows there, too
     weighs_match: bool = False  # a region's score is told how well the words match the picture, there and at best
     looks_closer: bool = False  # an answer's regions are found again in a piece of the picture around each
-    looks_mirrored: bool = False  # and beforehand in the picture turned left to right
+    looks_mirrored: bool = False  # and before that in the picture turned left to right
     passes_over: bool = False  # decoders that enumerate don't point again at what they are shown of a row
     echoes: bool = False  # the word after a region is told outright what the region's vector carries
     region_colours: bool = False  # and which colours the region's pixels have
