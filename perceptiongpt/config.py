@@ -22,6 +22,7 @@ class Weights:
     cell: float = 1.0
     score: float = 0.2
     cycle: float = 0.2
+    apart: float = 0.2  # the boxes that places say (tasks/instances.py); for `tells_apart`
     look: float = 0.0  # naming things and colours by their looks (model/align.py); for `region_features`
     match: float = 0.0  # naming and finding things by the learnt match (model/align.py); for `learns_match`
     name: float = 0.0  # naming image tokens (model/align.py); for hosts whose projector is still to be taught
@@ -38,14 +39,16 @@ class Rates:
     host: float = 2e-4
 
 
-AIMS = ("name", "words", "talk", "align", "ask", "all")
+AIMS = ("name", "apart", "words", "talk", "align", "ask", "all")
+KEPT = ("name", "apart")  # aims that learn, each its own part of the loss, from pictures whose features are kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A stretch of a run with one aim.
 
-    `aim`: "name" teaches the projector to name image tokens; "words" trains projector and decoders on words and
+    `aim`: "name" teaches the projector to name image tokens; "apart" teaches what the setting `tells_apart` adds, and
+    nothing else; "words" trains projector and decoders on words and
     picture without running the language model, many times faster; "talk" trains what the language model reads of
     regions and says, without running the decoders; "align" trains the static mapping of an asking plug-in, "ask" its
     interactive network (LMEye's two stages); "all" trains everything that was added. `frozen`: what keeps still all the
@@ -57,7 +60,7 @@ class Stage:
     batch: int = 8  # of all processes together
     accumulate: int = 1
     warmup: int = 50
-    keep: int = 3000  # pictures whose vision features are kept, for the aim "name"
+    keep: int = 3000  # pictures whose vision features are kept, for the aims "name" and "apart"
     rates: Rates = Rates()
     frozen: tuple[str, ...] = ()
 

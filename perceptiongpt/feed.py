@@ -24,6 +24,7 @@ from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Sample
 from perceptiongpt.model.align import Gallery, NamedMask, named_masks
+from perceptiongpt.model.instances import Instances
 
 POOL = 8  # batches that are sorted by length together
 SMALL = 1 << 16  # numbers
@@ -56,9 +57,9 @@ class Fed:
 
 @dataclass(frozen=True, eq=False)
 class Picked:
-    """Pictures of a gallery, for the aim "name"."""
+    """Pictures of a gallery, for the aims "name" and "apart"."""
 
-    gallery: Gallery
+    gallery: Gallery | Instances
     rows: Tensor  # long [n]
     ids: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
@@ -220,18 +221,22 @@ def _light(fed: Fed, back: bool = False) -> Fed:
     return replace(fed, batch=batch, named=named, coloured=coloured)
 
 
-def gallery(model: Any, source: Batches, stage: Stage, run: Run, say: Callable[[str], None]) -> Gallery:
-    """The pictures that the aim "name" learns from, seen once, by each process all of them."""
+def gallery(model: Any, source: Batches, stage: Stage, run: Run, say: Callable[[str], None]) -> Gallery | Instances:
+    """The pictures that the aims "name" and "apart" learn from, seen once, by each process all of them."""
     say(f"Looking once at {stage.keep} pictures")
     whole = replace(source, rank=0, world=1, count=max(1, stage.keep // stage.batch), seed=run.seed, kept={})
     device = model.backbone.device
     with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
+        if stage.aim == "apart":
+            return Instances.fill(model, (f.batch for f in feed(whole, 0, run.workers)))
         return Gallery.fill(model, ((f.batch.pixels, f.named) for f in feed(whole, 0, run.workers) if f.named))
 
 
-def picks(made: Gallery, stage: Stage, first: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Picked]:
+def picks(
+    made: Gallery | Instances, stage: Stage, first: int, seed: int, rank: int = 0, world: int = 1
+) -> Iterator[Picked]:
     """The pictures of each step, a function of (seed, step), of which a process takes its share."""
     for step in range(first * stage.accumulate, stage.steps * stage.accumulate):
-        count = len(made.features)
+        count = len(made)
         rows = np.random.default_rng((seed, 9, step)).choice(count, min(stage.batch, count), replace=False)
         yield Picked(made, torch.from_numpy(np.sort(rows)[rank::world]))

@@ -36,7 +36,7 @@ class Lesson(nn.Module):
         device = model.backbone.device
         with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
             if isinstance(fed, Picked):
-                return {"name": fed.gallery.loss(model, fed.rows, share)}
+                return {fed.gallery.part: fed.gallery.loss(model, fed.rows, share)}
             output = model(fed.batch, language=self.aim != "words", regions=self.aim != "talk")
             if self.aim == "talk":
                 return {"text": text(output.logits, output.targets) * share["tokens"]}

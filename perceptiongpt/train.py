@@ -23,7 +23,7 @@ from peft.helpers import disable_input_dtype_casting
 
 from perceptiongpt import checkpoint as kept
 from perceptiongpt.checkpoint import Standing, gathered, standing, written
-from perceptiongpt.config import Run, Stage
+from perceptiongpt.config import KEPT, Run, Stage
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.feed import Batches, Fed, Picked, TrainError, feed, gallery, picks
@@ -137,7 +137,7 @@ def _stage(
         run.weights.look > 0,
     )
     fed: Iterator[Fed | Picked]
-    if stage.aim == "name":
+    if stage.aim in KEPT:
         seen = gallery(model, source, stage, run, say)
         fed = picks(seen, stage, first, run.seed, source.rank, source.world)
     else:
@@ -158,7 +158,7 @@ def _stage(
                 "the rates or look at these samples"
             )
         last, better = step == stage.steps - 1, False
-        if questions and stage.aim != "name" and ((step + 1) % run.val_every == 0 or last):
+        if questions and stage.aim not in KEPT and ((step + 1) % run.val_every == 0 or last):
             found = gather_object([validate(model, questions[engine.process_index :: engine.num_processes])])
             values = {**values, **means(found)}
             better = now.best is None or values["val_score"] > now.best
@@ -190,8 +190,8 @@ def _step(
     """One optimiser step over the batches of all processes; the loss parts, and the gradient's norm."""
     trained = [p for group in optimiser.param_groups for p in group["params"]]
     weights, device = asdict(run.weights), trained[0].device
-    if stage.aim == "name":
-        weights["name"] = 1.0  # there it is all that is learnt
+    if stage.aim in KEPT:
+        weights[stage.aim] = 1.0  # there it is all that is learnt
     counts = [f.counts(stage.aim != "words") for f in some]
     totals = {k: sum(c[k] for c in counts) for k in counts[0]}
     if engine.num_processes > 1:

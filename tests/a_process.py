@@ -24,11 +24,13 @@ SETTINGS: dict[str, Any] = {
     "decoder_depth": 1,
     "read_window": 6,
     "trained_host_modules": ("model.multi_modal_projector",),
+    "tells_apart": True,
 }
 RATES = Rates(heads=1e-3, adapter=1e-3)
 PLANS: dict[str, tuple[Stage, ...]] = {
     "stages": (
         Stage(aim="name", steps=4, batch=4, keep=8),
+        Stage(aim="apart", steps=4, batch=4, keep=8),
         Stage(aim="words", steps=6, batch=4),
         Stage(aim="all", steps=10, batch=2, accumulate=2, rates=RATES),
     ),

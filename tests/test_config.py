@@ -109,6 +109,19 @@ def test_a_change_that_does_not_fit_is_refused_by_name(change: str, word: str) -
 
 def test_every_loss_part_has_a_weight_and_every_group_a_rate() -> None:
     assert set(asdict(Weights())) == {
-        *("text", "box_l1", "box_giou", "mask_bce", "mask_dice", "cell", "score", "cycle", "look", "match", "name")
+        *(
+            "text",
+            "box_l1",
+            "box_giou",
+            "mask_bce",
+            "mask_dice",
+            "cell",
+            "score",
+            "cycle",
+            "apart",
+            "look",
+            "match",
+            "name",
+        )
     }
     assert set(asdict(Rates())) == {"heads", "rows", "adapter", "vision", "host"}

@@ -114,6 +114,17 @@ def test_a_killed_run_goes_on_with_the_same_losses(at: str, unbroken: Path, tmp_
     assert all(torch.equal(p, theirs[n]) for n, p in one.named_parameters())
 
 
+def test_telling_apart_goes_on_with_the_same_losses_and_validates_nothing(tmp_path: Path) -> None:
+    changes = {"stages": (Stage(aim="apart", steps=5, batch=2, keep=4),), "settings": {**SETTINGS, "tells_apart": True}}
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    train(a_run(whole, **changes), fresh(tells_apart=True), drawn(), silent, questions=[None])  # type: ignore[list-item]
+    with pytest.raises(Killed):
+        train(a_run(out, **changes), fresh(tells_apart=True), drawn(), killer("apart 4/"))
+    made = train(a_run(out, **changes), fresh(tells_apart=True), drawn(), silent, resume=True)
+    assert log(out) == log(whole) and set(log(out)[0]) == {"stage", "step", "apart", "norm"}
+    assert load(made, *FAMILIES["aya_vision"]()).decoder.apart.out.weight.any()
+
+
 def test_a_run_that_is_done_stays_done(unbroken: Path, tmp_path: Path) -> None:
     before = log(unbroken)
     assert train(a_run(unbroken), fresh(), drawn(), silent, resume=True) == unbroken / "model"
@@ -153,15 +164,15 @@ def test_what_trains_is_said_aloud(tmp_path: Path) -> None:
     assert "all 5/5" in told and "box_giou" in told
 
 
-@pytest.mark.parametrize("aim", ["name", "words", "talk", "all"])
+@pytest.mark.parametrize("aim", ["name", "apart", "words", "talk", "all"])
 def test_a_batch_with_text_alone_trains(family: str, aim: str, tmp_path: Path) -> None:
     mixed = shapes(4, seed=0)
     words = [Sample(None, (Turn("user", "what is red?"), Turn("assistant", f"a square {i}"))) for i in range(4)]
     source = [s for pair in zip(words, mixed, strict=True) for s in pair]
     projector = "model.visual.merger" if family == "qwen2_5_vl" else "model.multi_modal_projector"
     run = a_run(tmp_path / "run", stages=(Stage(aim=aim, steps=2, batch=4, keep=8),))
-    model, samples = fresh(family, trained_host_modules=(projector,)), Mix([(source, 1.0)], seed=0)
-    if (family, aim) == ("qwen2_5_vl", "name"):
+    model, samples = fresh(family, trained_host_modules=(projector,), tells_apart=True), Mix([(source, 1.0)], seed=0)
+    if family == "qwen2_5_vl" and aim in ("name", "apart"):
         with pytest.raises(ValueError, match="differ in size"):
             train(run, model, samples, silent)
         return

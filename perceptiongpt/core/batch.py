@@ -82,3 +82,4 @@ class Output:
     maybe: Tensor | None = None  # bool [n, n]: which of `regions` each may be as well, where order means nothing
     named: Tensor | None = None  # [P, D, hc, wc]: what a pyramid adds to the cells that decoders look at
     colours: Tensor | None = None  # [P, 3, s, s]: the plain pixels, where an echo hears their colours
+    instances: Tensor | None = None  # [P, 4, H, W] xyxy: the boxes that places say, where things are told apart

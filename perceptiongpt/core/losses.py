@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from perceptiongpt.core.boxes import cxcywh_to_xyxy, giou_xyxy
+from perceptiongpt.core.boxes import cxcywh_to_xyxy, giou_xyxy, xyxy_to_cxcywh
 
 
 def box_l1(pred_cxcywh: Tensor, true_cxcywh: Tensor) -> Tensor:
@@ -57,6 +57,34 @@ def cells_target(masks: Tensor, cells_hw: tuple[int, int], centres: Tensor | Non
     under = F.one_hot(y * wc + x, hc * wc).to(share)
     total = share.sum(-1, keepdim=True)
     return torch.where(total > 0, share / torch.where(total > 0, total, 1.0), under)
+
+
+def place_costs(said_xyxy: Tensor, owner: Tensor, boxes: Tensor) -> Tensor:
+    """What each thing's places say of its box: 2 L1 + (1 - GIoU), the mean over them; 0 for a thing without a place.
+
+    `said_xyxy` [P, 4, H, W], `owner` as `owners` gives it, the boxes of things [N, 4] cxcywh: to [N].
+    """
+    picture, y, x = (owner >= 0).nonzero(as_tuple=True)
+    which = owner[picture, y, x]
+    said, true = xyxy_to_cxcywh(said_xyxy[picture, :, y, x]), boxes[which]
+    costs = 2 * box_l1(said, true) + box_giou(said, true)
+    count = torch.bincount(which, minlength=len(boxes)).to(costs)
+    return costs.new_zeros(len(boxes)).index_add(0, which, costs / count[which])
+
+
+@torch.no_grad()
+def owners(masks: Tensor, picture: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Whose each place of P pictures is: masks of things [N, S, S] in 0..1, the picture of each (long [N]) -> long
+    [P, H, W] (`shape`), the thing that covers most of it and at least half; -1 for nobody's."""
+    whose = torch.full(shape, -1, device=masks.device)
+    for p in picture.unique().tolist():
+        mine = (picture == p).nonzero().flatten()
+        share = F.interpolate(
+            masks[mine].float()[None], shape[1:], mode="bilinear", align_corners=False, antialias=True
+        )
+        most, which = share[0].max(0)
+        whose[p] = torch.where(most >= 0.5, mine[which], -1)
+    return whose
 
 
 def cell_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The named parts of the loss of a batch: each a mean over the regions or tokens for which it is defined.
 
-L = L_text + (L1 + GIoU) + (BCE + Dice) + cell + score + cycle (PerceptionGPT 1.3, NExT-Chat's cycle, `design.md` 7).
+L = L_text + (L1 + GIoU) + (BCE + Dice) + cell + score + cycle (PerceptionGPT 1.3, NExT-Chat's cycle, `design.md` 7),
+and, where things are told apart, what their places say of them (`tasks.instances`).
 Weights live in config.py, sums in train.py. Where a batch is shared out, among processes or steps of accumulation, each
 mean counts by its `share` of the regions or tokens of the whole.
 """
@@ -23,6 +24,8 @@ from perceptiongpt.core.losses import (
     mask_bce,
     mask_dice,
     mean_over,
+    owners,
+    place_costs,
 )
 
 # What each part is a mean over: a key of `counts`.
@@ -44,6 +47,7 @@ def counts(batch: Batch, language: bool = True) -> dict[str, int]:
         "masks": masks & spoken,
         "regions": (boxes | masks) & spoken,
         "scored": (boxes | masks | nowhere(batch)) & spoken,
+        "things": masks,
         "again_boxes": boxes & language,
         "again_masks": masks & language,
     }
@@ -60,7 +64,7 @@ def parts(output: Output, batch: Batch, share: Mapping[str, float] | None = None
     mine = truth.where(spoken)
     if output.maybe is not None:
         mine = mine.where(nearest(output.regions.boxes, mine.boxes, output.maybe))
-    of = dict.fromkeys([*OVER.values(), "again_boxes", "again_masks"], 1.0) | dict(share or {})
+    of = dict.fromkeys([*OVER.values(), "things", "again_boxes", "again_masks"], 1.0) | dict(share or {})
     out = {"text": text(output.logits, output.targets)}
     out.update(regions(output.regions, mine))
     out = {k: v * of[OVER[k]] for k, v in out.items()}
@@ -68,7 +72,16 @@ def parts(output: Output, batch: Batch, share: Mapping[str, float] | None = None
         again = regions(output.again, truth)
         again = {k: again[k] * of[f"again_{OVER[k]}"] for k in ("box_l1", "box_giou", "mask_bce", "mask_dice")}
         out["cycle"] = sum(again.values(), start=out["text"] * 0.0)
+    if output.instances is not None:
+        out["apart"] = apart(output.instances, batch) * of["things"]
     return out
+
+
+def apart(said: Tensor, batch: Batch) -> Tensor:
+    """What the boxes cost that places of P pictures say [P, 4, H, W]: the mean over all things with a mask."""
+    masks, picture = batch.masks[batch.has_mask], batch.picture[batch.has_mask]
+    whose = owners(masks, picture, (len(said), said.shape[-2], said.shape[-1]))
+    return place_costs(said, whose, batch.boxes[batch.has_mask]).sum() / max(1, len(masks))
 
 
 def nowhere(batch: Batch) -> Tensor:

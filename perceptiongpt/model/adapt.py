@@ -109,7 +109,8 @@ def host_module(host: nn.Module, name: str) -> nn.Module:
 def choose_trainable(model: Any, aim: str = "all") -> None:
     """Freeze the host; train what the aim needs of what was added.
 
-    "name": the host modules that the settings name (its projector), and what names a pyramid; "words": these, the
+    "name": the host modules that the settings name (its projector), and what names a pyramid; "apart": what tells
+    things of one kind apart; "words": what "name" trains, the
     vision tower's adapter, what decodes regions from words and picture, and what tells how they look; "talk": the
     language model's adapter, region vectors and the rows of new tokens; "align": the static mapping of an asking
     plug-in; "ask": the rest of it; "all": the plug-ins, the adapters and the named modules.
@@ -129,6 +130,7 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
         added, adapter = not name.startswith("host."), ".lora_" in name
         chosen = {
             "name": name.startswith(("namer.", *named)),
+            "apart": name.startswith("decoder.apart."),
             "words": (name.startswith(words) and not name.startswith("decoder.state."))
             or (adapter and is_vision(name)),
             "talk": name.startswith(spoken) or (adapter and not is_vision(name)),
@@ -138,7 +140,10 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
         }[aim]
         parameter.requires_grad_(chosen)
     if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError(f"the aim {aim!r} leaves nothing to train in this plug-in; give settings.ask or another aim")
+        raise ValueError(
+            f"the aim {aim!r} leaves nothing to train in this plug-in; give another aim, or the setting that it is for "
+            "(apart: tells_apart; align, ask: ask)"
+        )
     model.train()
     model.host.eval()  # dropout of frozen parts stays off
 

@@ -160,6 +160,7 @@ class Gallery:
     features: Tensor  # [P, …]: what the projector is given
     naming: Naming
     levels: tuple[Tensor, ...] = ()  # each [P, C, h, w]: the deep levels of a pyramid
+    part = "name"  # of the loss
 
     @classmethod
     @torch.no_grad()
@@ -186,6 +187,9 @@ class Gallery:
         if naming is None:
             raise ValueError("none of the pictures has a labelled region; naming image tokens needs them")
         return cls(torch.cat(kept), naming, tuple(torch.cat(same) for same in zip(*levels, strict=True)))
+
+    def __len__(self) -> int:
+        return len(self.features)
 
     def inside(self, rows: Tensor) -> Tensor:
         """Which of the regions lie in the pictures at `rows` (long [n]): bool [R]."""

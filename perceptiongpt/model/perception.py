@@ -46,7 +46,7 @@ class PerceptionModel(nn.Module):
         self.settings, self.backbone, self.host = settings, backbone, backbone.host
         self.vis_id = backbone.vocab_size
         self.encoder = RegionEncoder(width, backbone.row_norm, settings.decoder_width * settings.region_features)
-        named = ("enumerates", "looks_twice", "weighs_match", "learns_match", "passes_over")
+        named = ("enumerates", "looks_twice", "weighs_match", "learns_match", "passes_over", "tells_apart")
         grown = {name: getattr(settings, name) for name in named}
         sizes = (settings.decoder_width, settings.decoder_depth, settings.read_window)
         self.decoder = RegionDecoder(width, 2 * backbone.feature_width, *sizes, **grown, pyramid=backbone.levels)
@@ -109,9 +109,9 @@ class PerceptionModel(nn.Module):
         again = self.decode(given.unsqueeze(1), seen, picture) if language and regions else None
         supervised = (batch.labels[:, 1:] != -100) & language
         logits = self.head(states[:, :-1][supervised])  # [P, V + new]
-        shown, keys = (None, None) if seen.prepared is None else (seen.prepared.map.cells, seen.prepared.keys)
         targets = batch.labels[:, 1:][supervised]
-        return Output(logits, targets, found, seen.cells, again, shown, keys, maybe, seen.named, seen.colours)
+        shown, keys, boxes = (None, None, None) if seen.prepared is None else seen.prepared.learnt
+        return Output(logits, targets, found, seen.cells, again, shown, keys, maybe, seen.named, seen.colours, boxes)
 
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The language model's states and what it was given, each [B, T, D], and the states that say regions."""

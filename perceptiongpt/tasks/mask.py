@@ -115,6 +115,11 @@ class PreparedMap:
         """The map before any region is looked for: [B, C, h, w]."""
         return self.keys.transpose(1, 2).unflatten(-1, self.hw)
 
+    @property
+    def halved(self) -> Tensor:
+        """The finest map, half as fine: [B, C / 4, 2 h, 2 w]."""
+        return F.avg_pool2d(self.fine, 2)
+
 
 class MaskDecoder(nn.Module):
     """Tokens of N regions against prepared pictures -> updated tokens, mask logits, logits of place."""

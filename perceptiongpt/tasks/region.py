@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.slots import Words
 from perceptiongpt.tasks.box import BoxDecoder, BoxEncoder, extent_cxcywh
+from perceptiongpt.tasks.instances import InstanceReader, alone
 from perceptiongpt.tasks.mask import MaskDecoder, MaskEncoder, PreparedMap
 from perceptiongpt.tasks.point import PointEncoder, StatePointer, WordPointer, narrowed
 from perceptiongpt.tasks.score import ScoreDecoder, match
@@ -57,6 +58,12 @@ class PreparedPicture:
     map: PreparedMap
     keys: Tensor  # [B, I, H] what the pointer compares with, of the language model's cells
     cells_hw: tuple[int, int]
+    instances: Tensor | None = None  # [B, 4, 2 h, 2 w] the boxes that places say, where things are told apart
+
+    @property
+    def learnt(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What losses beside those of regions judge: the map's cells [B, C, h, w], the pointer's keys, the boxes."""
+        return self.map.cells, self.keys, self.instances
 
 
 class RegionDecoder(nn.Module):
@@ -77,6 +84,7 @@ class RegionDecoder(nn.Module):
         weighs_match: bool = False,
         learns_match: bool = False,
         passes_over: bool = False,
+        tells_apart: bool = False,
         pyramid: Sequence[int] = (),
     ) -> None:
         super().__init__()
@@ -91,6 +99,7 @@ class RegionDecoder(nn.Module):
         self.mask = MaskDecoder(feature_width, width, decoder_width, depth, enumerates=enumerates, pyramid=pyramid)
         self.box = BoxDecoder(decoder_width)
         self.score = ScoreDecoder(decoder_width, weighs_match=weighs_match)
+        self.apart = InstanceReader(decoder_width) if tells_apart else None
 
     def prepare(
         self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None, pyramid: Sequence[Tensor] = ()
@@ -100,10 +109,12 @@ class RegionDecoder(nn.Module):
         hw = (cells.shape[-2], cells.shape[-1])
         prepared = self.mask.prepare(feature_map, cells, valid, pyramid)
         flat = cells.float().flatten(2).transpose(1, 2)
+        # It learns from a map that learns nothing of it.
+        boxes = None if self.apart is None else self.apart(prepared.cells.detach(), prepared.halved.detach())
         if isinstance(self.pointer, StatePointer):
-            return PreparedPicture(prepared, self.pointer.prepare(flat), hw)
+            return PreparedPicture(prepared, self.pointer.prepare(flat), hw, boxes)
         shown = F.adaptive_avg_pool2d(prepared.cells.float(), hw).flatten(2).transpose(1, 2)
-        return PreparedPicture(prepared, self.pointer.prepare(flat, shown), hw)
+        return PreparedPicture(prepared, self.pointer.prepare(flat, shown), hw, boxes)
 
     def forward(
         self,
@@ -151,6 +162,8 @@ class RegionDecoder(nn.Module):
             found, masks, _ = self.mask(tokens, *given, narrowed(heat, points, prepared.map.hw), there, earlier)
         with torch.autocast(states.device.type, enabled=False):  # geometry is float32
             masks = masks.float()
+            if prepared.instances is not None and not self.training:  # masks learn as they are made
+                masks = alone(masks, points, prepared.instances, owner)
             boxes = self.box(found[:, -2].float(), extent_cxcywh(masks))
             how = None if self.score.match is None else match(alike.float(), masks, prepared.cells_hw)
             return Regions(boxes, masks, points, self.score(first[:, -3].float(), how))

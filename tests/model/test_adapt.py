@@ -80,6 +80,7 @@ def test_all_that_is_said_to_train_feels_a_gradient_and_nothing_else_does(
         "read_layers": layers,
         "lora_targets": lora,
         "read_window": 6 if k == 2 or aim == "words" else 0,
+        "tells_apart": k == 2,
     }
     model = stir(equipped(family, trained_host_modules=(PROJECTOR[family],), **settings))
     choose_trainable(model, aim)
