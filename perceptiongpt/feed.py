@@ -225,11 +225,19 @@ def gallery(model: Any, source: Batches, stage: Stage, run: Run, say: Callable[[
     """The pictures that the aims "name" and "apart" learn from, seen once, by each process all of them."""
     say(f"Looking once at {stage.keep} pictures")
     whole = replace(source, rank=0, world=1, count=max(1, stage.keep // stage.batch), seed=run.seed, kept={})
-    device = model.backbone.device
+    device, looked = model.backbone.device, _counted(feed(whole, 0, run.workers), whole, say)
     with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
         if stage.aim == "apart":
-            return Instances.fill(model, (f.batch for f in feed(whole, 0, run.workers)))
-        return Gallery.fill(model, ((f.batch.pixels, f.named) for f in feed(whole, 0, run.workers) if f.named))
+            return Instances.fill(model, (f.batch for f in looked))
+        return Gallery.fill(model, ((f.batch.pixels, f.named) for f in looked if f.named))
+
+
+def _counted(fed: Iterator[Fed], source: Batches, say: Callable[[str], None]) -> Iterator[Fed]:
+    """The same, telling nine times how far it is."""
+    for k, batch in enumerate(fed):
+        yield batch
+        if 10 * (k + 1) // len(source) > 10 * k // len(source) and k + 1 < len(source):
+            say(f"Looked at {(k + 1) * source.size}")
 
 
 def picks(

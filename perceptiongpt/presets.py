@@ -330,7 +330,7 @@ def eleventh_light() -> Run:
     docs/model_card.md tells how the packaged weights went through it, and what they score.
     """
     tenth = tenth_light()
-    stage = Stage(aim="apart", steps=2400, batch=8, warmup=30, keep=2400, rates=Rates(heads=2e-3))
+    stage = Stage(aim="apart", steps=5000, batch=8, warmup=30, keep=3200, rates=Rates(heads=2e-3))
     return replace(
         tenth,
         name="eleventh_light",

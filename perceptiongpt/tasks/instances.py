@@ -18,10 +18,10 @@ from perceptiongpt.core.boxes import pairwise_iou
 
 ALIKE = 0.6  # IoU from which two places say the same box
 APART = 0.5  # IoU up to which two boxes are of two things
-LEAST = 0.12  # share of a mask's places from which they are a thing
+LEAST = 0.2  # share of a mask's places from which they are a thing
 NEAR = 0.75  # cells from the middle of the one that is pointed at
 FEW = 12  # places of a mask that are too few to tell anything
-MOST = 6  # things that are told apart in one mask
+TRIED = 24  # boxes of a mask that may be another thing's
 SAMPLED = 400  # places of a mask that are compared with each other
 OUTSIDE = -4.0  # logit of a mask's places that are another thing's
 WHOLE = 0.5413  # softplus of it is 1: at birth each place says the whole canvas, and nothing is told apart
@@ -84,7 +84,9 @@ def _alone(mask: Tensor, points: Tensor, boxes: Tensor) -> Tensor:
     things = [_mean(said, said[_pointed(places, points, inside, told)])]
     left = pairwise_iou(said, things[0][None])[:, 0] < APART
     least = max(LEAST * len(said), FEW / 2)
-    while int(left.sum()) >= least and len(things) < MOST:
+    for _ in range(TRIED):
+        if int(left.sum()) < least:
+            break
         first = int(torch.where(left, told, -1.0).argmax())
         thing = _mean(said, said[first])
         same = pairwise_iou(said, thing[None])[:, 0] > ALIKE

@@ -97,6 +97,16 @@ def test_where_it_points_beside_the_mask_the_nearest_stays() -> None:
     assert torch.equal(kept > 0, mask_of(far) > 0)
 
 
+def test_places_that_agree_on_nothing_tell_nothing_apart() -> None:
+    torch.manual_seed(0)
+    corners = torch.rand(1, 2, SIDE, SIDE) * 0.9
+    noise = torch.cat([corners, corners + 0.02 + 0.08 * torch.rand(1, 2, SIDE, SIDE)], dim=1)
+    whole = mask_of((0, 0, SIDE, SIDE))
+    assert torch.equal(alone(whole, pointed((4, 4, 12, 12)), noise, FIRST), whole)
+    odd = torch.full((1, 4, SIDE, SIDE), float("nan"))
+    assert torch.equal(alone(whole, pointed((4, 4, 12, 12)), odd, FIRST), whole)
+
+
 # -- what is learnt --------------------------------------------------------------------------------------------------
 
 
