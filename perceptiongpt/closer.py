@@ -70,13 +70,13 @@ def _again(
     crops = [picture.crop(pieces[n]) for n, picture in zip(which, whole, strict=True)]
     canvases = [backbone.canvas(crop.size) for crop in crops]
     seen = model.see(backbone.pixels([canvas.view(crop) for canvas, crop in zip(canvases, crops, strict=True)]))
-    states, told = together([said.heard[n] for n in which])
+    states, told, several = together([said.heard[n] for n in which])
     others = None
     if model.settings.enumerates:
         others = torch.stack(
             [_others(eye, said, n, pieces[n], c, pictures) for n, c in zip(which, canvases, strict=True)]
         )
-    found = model.decode(states, seen, torch.arange(len(which), device=states.device), told, others)
+    found = model.decode(states, seen, torch.arange(len(which), device=states.device), told, others, several)
     logits = (said.regions.scores[which].to(found.scores) + found.scores) / 2
     made = []
     rows = zip(which, canvases, whole, eye.operating.scores(logits).tolist(), strict=True)

@@ -58,7 +58,7 @@ class Mirror:
         """What the decoders find in the mirror where they hear the same, as the picture has it, and what the echo hears
         of its colours, each [D]; `others`: what lies elsewhere, float32 [N, S, S] of the picture's canvas."""
         model, sides = self._eye.model, _embedded_sides(self._eye)
-        turned = [(state, None if words is None else _turned(words, sides)) for state, words in heard]
+        turned = [h if h.words is None else h._replace(words=_turned(h.words, sides)) for h in heard]
         earlier = canvas.turned(others) if model.settings.enumerates else None
         parts, shades = list[Regions](), list[Tensor]()
         for start in range(0, len(heard), AT_ONCE):

@@ -35,7 +35,7 @@ from perceptiongpt.model.attention import attend_by_products
 from perceptiongpt.model.generate import MOST_REGIONS, Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.seen import Seen as Encoded
-from perceptiongpt.telling import Request, kept, left_to_right, likely, without_masks
+from perceptiongpt.telling import Request, foreseen, kept, left_to_right, without_masks
 
 PACKAGED = Path(__file__).parent / "weights"
 
@@ -247,7 +247,7 @@ class SeenAll:
         canvases = [self.canvases[i] for i in self.rows]
         rendered = [renderer.asking([r.turn], spelled(c), (c,)) for r, c in zip(requests, canvases, strict=True)]
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
-        spoken = self.eye.hear(prompts, self.encoded, self.rows, **{"draft": likely(renderer, requests), **how})
+        spoken = self.eye.hear(prompts, self.encoded, self.rows, **{**foreseen(renderer, requests), **how})
         most, shared = how.get("max_regions", MOST_REGIONS), (self.encoded, self.pictures, self.mirror)
         rows = zip(spoken, requests, canvases, strict=True)
         looks = [looked(self.eye, *row, *shared, most) for row in rows]

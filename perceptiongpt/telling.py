@@ -61,6 +61,11 @@ def told(eye: Any, hw: tuple[int, int], said: Spoken, request: Request, canvas: 
     return Answer(text, found, canvas.size_wh, dict(said.timings), eye.name, looked)
 
 
+def foreseen(renderer: Renderer, requests: Sequence[Request]) -> dict[str, Any]:
+    """What `generate` may know of answers beforehand: `likely`, and which are to find several things."""
+    return {"draft": likely(renderer, requests), "several": [several(r.label) for r in requests]}
+
+
 def likely(renderer: Renderer, requests: Sequence[Request]) -> list[int]:
     """What the answer to a single request for a phrase will likely say (`model.draft`); nothing else is foreseen."""
     phrase = requests[0].label if len(requests) == 1 else None
@@ -68,8 +73,12 @@ def likely(renderer: Renderer, requests: Sequence[Request]) -> list[int]:
         return []
     listed = [part for part in phrase.split(";") if part.strip()]
     text = phrases.answer_list([(part, 1) for part in listed]) if listed[1:] else phrases.answer_region(phrase, 1)
-    several = any(asks_for_many(part) for part in listed)
-    return renderer.guess(text.split("{0}")[0] + "{0}" if several else text)
+    return renderer.guess(text.split("{0}")[0] + "{0}" if several(phrase) else text)
+
+
+def several(phrase: str | None) -> bool:
+    """Whether a phrase, or one of those that it lists, is for several things."""
+    return phrase is not None and any(asks_for_many(part) for part in phrase.split(";"))
 
 
 def left_to_right(said: Spoken, k: int) -> Spoken:

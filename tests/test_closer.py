@@ -17,6 +17,7 @@ from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.boxes import around, painted
 from perceptiongpt.core.canvas import Four
 from perceptiongpt.model.generate import Spoken
+from perceptiongpt.model.pointing import Heard
 from perceptiongpt.predict import Eye
 from perceptiongpt.talk import Talk
 from perceptiongpt.tasks.mask import MASK_SIDE
@@ -140,7 +141,7 @@ def test_in_a_crowd_a_second_look_is_told_where_the_others_of_its_breath_are(
     masks[1, 3:, :] = 20.0  # the lower half of the picture, whose canvas is filled up below
     boxes = torch.tensor([[0.5, 0.5, 0.4, 0.4]] * 5)
     regions = Regions(boxes, masks, torch.zeros(5, 4, 4), torch.zeros(5))
-    heard: Any = [(s, words) for s in states]
+    heard = [Heard(s, words) for s in states]
     said = Spoken([7] * 9, [0, 1, 4, 7, 8], regions, [0, 0, 0, 0, 1], heard=heard)
     assert said.breaths(1) == [0, 0, 2, 3, 3]
     shown = [Region(box=(10.0, 7.0, 30.0, 23.0), score=0.5)] * 5
@@ -203,7 +204,7 @@ def test_of_two_looks_that_differ_the_one_stands_whose_box_and_mask_agree(
         return Regions(box, 40 * painted(mask, 64) - 20, torch.zeros(1, 4, 4), torch.zeros(1))
 
     width, height = photo.size
-    heard: Any = [(torch.randn(1, closely.model.backbone.width), None)]
+    heard = [Heard(torch.randn(1, closely.model.backbone.width), None)]
     said = Spoken([7], [0], look(first, (0, 0, width, height)), [0], heard=heard)
     found = replace(look(second_look, ALL), scores=torch.tensor([1.0]))
     monkeypatch.setattr(closely.model, "decode", lambda *_: found)

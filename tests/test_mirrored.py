@@ -22,6 +22,7 @@ from perceptiongpt.core.slots import Words
 from perceptiongpt.data.sample import Turn
 from perceptiongpt.mirrored import Mirror, both_ways, instead, may_mirror
 from perceptiongpt.model.generate import Spoken
+from perceptiongpt.model.pointing import Heard
 from perceptiongpt.predict import Eye, load
 from perceptiongpt.telling import Request
 
@@ -49,7 +50,7 @@ def spoken(eye: Eye, *found: Regions, apart: bool = True) -> Spoken:
     together = Regions(*(torch.cat([getattr(f, n) for f in found]) for n in names))
     count, width = len(found), eye.model.backbone.width
     places = [2 * n if apart else n for n in range(count)]
-    heard: Any = [(torch.full((1, width), float(n)), None) for n in range(count)]
+    heard = [Heard(torch.full((1, width), float(n)), None) for n in range(count)]
     ids = [eye.model.vis_id] * (places[-1] + 1)
     return Spoken(ids, places, together, [0] * count, heard=heard, shades=[torch.zeros(width)] * count)
 
@@ -63,7 +64,8 @@ class Decoders:
         self.shown: list[Any] = []
         monkeypatch.setattr(eye.model, "decode", self)
 
-    def __call__(self, states: torch.Tensor, _: Any, __: Any, ___: Any, others: Any) -> Regions:
+    def __call__(self, states: torch.Tensor, _: Any, __: Any, ___: Any, others: Any, several: torch.Tensor) -> Regions:
+        assert several.tolist() == [False] * len(states)
         self.shown.append(others)
         assert len(states) == len(self.found.boxes)
         return self.found

@@ -17,6 +17,7 @@ from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.data.sample import Turn
 from perceptiongpt.missed import missed
 from perceptiongpt.model.generate import Spoken
+from perceptiongpt.model.pointing import Heard
 from perceptiongpt.predict import Eye
 from perceptiongpt.tasks.mask import MASK_SIDE
 from perceptiongpt.telling import Request
@@ -53,12 +54,14 @@ class Crowd:
             Region(box=b, mask=m, score=0.9, label="all the apples") for b, m in zip(boxes, masks, strict=True)
         )
         width = eye.model.backbone.width
-        heard: Any = [(torch.full((1, width), float(n)), None) for n in range(2)]
+        heard = [Heard(torch.full((1, width), float(n)), None) for n in range(2)]
         shades = [torch.zeros(width)] * 2
         vis = eye.model.vis_id
         self.said = Spoken([vis] * 2, [0, 1], both, [0, 0], heard=heard, shades=shades)
 
-    def decode(self, states: torch.Tensor, _: Any, where: torch.Tensor, __: Any, earlier: torch.Tensor) -> Regions:
+    def decode(self, states: torch.Tensor, _: Any, where: torch.Tensor, *rest: Any) -> Regions:
+        _, earlier, several = rest
+        assert several.tolist() == [False]
         assert float(states.mean()) == 1.0 and where.tolist() == [0]  # heard as the last one was
         self.shown.append(earlier)
         return next(self.finds)

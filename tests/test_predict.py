@@ -108,6 +108,56 @@ def test_a_batch_answers_as_its_items_do_alone(any_eye: Eye, photo: Image.Image)
     assert all(same(a, b) and same(a, c) for a, b, c in zip(alone, together, picked, strict=True))
 
 
+def test_what_is_one_of_several_is_told_from_the_phrase(
+    eye: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[bool]] = []
+    decode = eye.model.decode
+
+    def noted(*given: Any) -> Any:
+        told.append(given[5].tolist())
+        return decode(*given)
+
+    monkeypatch.setattr(eye.model, "decode", noted)
+    asked = {
+        "the red circle": False,
+        "all the circles": True,
+        "a square; two circles": True,
+        "both": True,
+        "red": False,
+    }
+    for phrase, several in asked.items():
+        told.clear()
+        assert len(eye.segment(photo, phrase, max_new_tokens=16)) and told
+        assert {t for row in told for t in row} == {several}
+    told.clear()
+    eye.look(photo).many(2).segment(["the red circle", "all the circles"], max_new_tokens=8)
+    assert {t for row in told for t in row} == {False, True}
+    told.clear()
+    assert len(eye.look(photo).ask("What is this?")) and not any(t for row in told for t in row)
+
+
+def test_telling_apart_changes_no_answer_about_one_thing(
+    eye: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {p: eye.segment(photo, p, max_new_tokens=16) for p in ("the red circle", "all the circles")}
+    monkeypatch.setattr(eye.model.decoder, "apart", Halves())
+    after = {p: eye.segment(photo, p, max_new_tokens=16) for p in before}
+    assert same(after["the red circle"], before["the red circle"])
+    assert not same(after["all the circles"], before["all the circles"])
+
+
+class Halves(torch.nn.Module):
+    """Says of every picture that its left and right half are a thing each."""
+
+    def forward(self, cells: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
+        side = fine.shape[-1]
+        left = torch.arange(side) < side // 2
+        x0, x1 = torch.where(left, 0.0, 0.5), torch.where(left, 0.5, 1.0)
+        rows = torch.stack([x0, torch.zeros(side), x1, torch.ones(side)])
+        return rows[None, :, None, :].expand(len(fine), 4, fine.shape[-2], side)
+
+
 def test_a_batch_may_show_each_row_its_own_region(eye: Eye, photo: Image.Image) -> None:
     shown = [Region(box=(1, 1, 20, 20)), None, Region(point=(30, 10))]
     alone = [eye.look(photo).ask("What is this?", region) for region in shown]

@@ -22,6 +22,7 @@ from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.hosts import open_host
 from perceptiongpt.model import pointing, store
 from perceptiongpt.model.generate import Spoken
+from perceptiongpt.model.pointing import Heard
 from perceptiongpt.predict import Eye, load
 from perceptiongpt.talk import Talk
 from perceptiongpt.telling import kept, left_to_right
@@ -245,7 +246,7 @@ def test_regions_of_one_breath_come_from_left_to_right_and_breaths_stay(
     boxes = torch.tensor([[x / 10, 0.5, 0.1, 0.1] for _, _, x in told])
     marks = torch.arange(n, dtype=torch.float32)
     regions = Regions(boxes, marks.view(n, 1, 1), marks.view(n, 1, 1), marks)
-    heard = [(mark.view(1, 1), None) for mark in marks]  # what each was decoded from stays with it
+    heard = [Heard(mark.view(1, 1), None) for mark in marks]  # what each was decoded from stays with it
     shades = [mark.view(1) for mark in marks]
     said = Spoken([7] * 40, places, regions, [p for _, p, _ in told], heard=list(heard), shades=list(shades))
     found = left_to_right(said, k)

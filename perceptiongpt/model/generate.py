@@ -70,6 +70,7 @@ def generate(
     more: float = 0.0,
     alike: float = 0.0,
     draft: Sequence[int] = (),
+    several: Sequence[bool] = (),
 ) -> list[Spoken]:
     """Answer left-padded prompts about the pictures of `seen`; `picture[b]` is row b's picture, -1 for text alone.
 
@@ -79,7 +80,8 @@ def generate(
     Greedy at temperature 0, else sampled with `seed`. `feedback=False` writes an empty region instead of the decoded
     one (an ablation). In a model that enumerates (`model.pointing`): `more`, the score, as a logit, that a further
     thing needs, and `alike`, what that gains by looking like those before it. `draft`: what the answer to a single
-    prompt will likely say, as ids (`model.draft`); it makes it faster and never another one. Raises ValueError for
+    prompt will likely say, as ids (`model.draft`); it makes it faster and never another one. `several`: which rows ask
+    for several things, which a model that tells things apart does there; none, unless told. Raises ValueError for
     prompts padded on the right and for pictures that do not exist.
     """
     mine = [[i] * (i >= 0) if isinstance(i, int) else list(i) for i in picture]  # each row's pictures
@@ -122,7 +124,7 @@ def generate(
 
     ids: list[list[int]] = [[] for _ in range(rows)]
     at: list[list[int]] = [[] for _ in range(rows)]
-    pointing = Pointing(model, seen, mine, feedback, more, alike)
+    pointing = Pointing(model, seen, mine, feedback, more, alike, several)
     w = max(1, model.settings.read_window)
     recent, marks = embeds[:, -w:], slot[:, -w:]  # what was said last: [B, W, D] and which of it was regions
     there = prompts.attention_mask[:, :length][:, -w:].bool()

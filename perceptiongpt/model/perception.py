@@ -108,9 +108,9 @@ class PerceptionModel(nn.Module):
         found = self.decode(said[spoken], seen, picture[spoken], self.words(embeds, slot, spoken), earlier)
         again = self.decode(given.unsqueeze(1), seen, picture) if language and regions else None
         supervised = (batch.labels[:, 1:] != -100) & language
-        logits = self.head(states[:, :-1][supervised])  # [P, V + new]
         targets = batch.labels[:, 1:][supervised]
         shown, keys, boxes = (None, None, None) if seen.prepared is None else seen.prepared.learnt
+        logits = self.head(states[:, :-1][supervised])  # [P, V + new]
         return Output(logits, targets, found, seen.cells, again, shown, keys, maybe, seen.named, seen.colours, boxes)
 
     def hear(self, embeds: Tensor, batch: Batch, seen: Seen, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -258,15 +258,15 @@ class PerceptionModel(nn.Module):
         picture: Tensor,
         words: Words | None = None,
         earlier: Tensor | None = None,
+        several: Tensor | None = None,
     ) -> Regions:
-        """States [N, K, D], the picture of each (long [N]), their words, what was found before each [N, S, S] ->
-        Regions; none need no picture."""
+        """States [N, K, D], the picture of each (long [N]) and what else decoders take; none need no picture."""
         if seen.prepared is None:
             if len(states):
                 raise ValueError(f"{len(states)} regions were spoken of, but no picture was given; give a picture")
             empty = states.new_zeros((0,), dtype=torch.float32)
             return Regions(empty.view(0, 4), empty.view(0, 1, 1), empty.view(0, 1, 1), empty)
-        return self.decoder(states, seen.prepared, picture, words, earlier)
+        return self.decoder(states, seen.prepared, picture, words, earlier, several)
 
     def respell(self, regions: Regions, seen: Seen, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Decoded regions, each of its picture (long [N]), as what is fed back and what the echo hears: each [N, D]."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,14 +24,23 @@ from perceptiongpt.tasks.mask import MASK_SIDE
 
 HALF = 0.5  # the cosine of what looks neither like nor unlike
 Spelled = tuple[Tensor, Tensor]  # of a region: what is fed back, and what the echo hears, each [D]
-Heard = tuple[Tensor, Words | None]  # states [K, D] of a region, and the words before it, one row of them
 
 
-def together(heard: Sequence[Heard]) -> tuple[Tensor, Words | None]:
-    """What several regions were decoded from, as the decoders take it: states [N, K, D] and words."""
-    words = [w for _, w in heard if w is not None]
+class Heard(NamedTuple):
+    """What a region was decoded from."""
+
+    state: Tensor  # [K, D]
+    words: Words | None  # before it, one row of them
+    several: bool = False  # whether several were asked for, so that its mask is to cover one of them alone
+
+
+def together(heard: Sequence[Heard]) -> tuple[Tensor, Words | None, Tensor]:
+    """What several regions were decoded from, as the decoders take it: states [N, K, D], words, and which are of
+    several that were asked for, bool [N]."""
+    words = [h.words for h in heard if h.words is not None]
     told = Words(torch.cat([w.vectors for w in words]), torch.cat([w.there for w in words])) if words else None
-    return torch.stack([state for state, _ in heard]), told
+    states = torch.stack([h.state for h in heard])
+    return states, told, torch.tensor([h.several for h in heard], device=states.device)
 
 
 def again(
@@ -39,9 +48,9 @@ def again(
 ) -> tuple[Regions, list[Tensor]]:
     """What the decoders find where they hear the same, each in its picture of `seen`, beside `others` [N, S, S], and
     what the echo hears of its colours, each [D]. The language model isn't run."""
-    states, words = together(heard)
+    states, words, several = together(heard)
     where = torch.tensor(list(pictures), device=states.device)
-    found = model.decode(states, seen, where, words, None if others is None else others.to(states.device))
+    found = model.decode(states, seen, where, words, None if others is None else others.to(states.device), several)
     spoken, told = model.respell(found, seen, where)
     return found, list((told - spoken).unbind())
 
@@ -49,9 +58,10 @@ def again(
 class Pointing:
     """The regions of each row, and the one that it is saying; `pictures`: in which of `seen` each row may point.
 
-    In a model that enumerates, the second and further regions of one breath are shown those before them, and their
-    scores gain `alike` times what they look like one of them (`OperatingPoint`). One whose score lies under the logit
-    `more`, or that was said in it already, is none: it is left out, it is fed back as nowhere, and nothing follows it.
+    `several`: which rows ask for several things. In a model that enumerates, the second and further regions of one
+    breath are shown those before them, and their scores gain `alike` times what they look like one of them
+    (`OperatingPoint`). One whose score lies under the logit `more`, or that was said in it already, is none: it is left
+    out, it is fed back as nowhere, and nothing follows it.
     """
 
     def __init__(
@@ -62,8 +72,10 @@ class Pointing:
         feedback: bool = True,
         more: float = 0.0,
         alike: float = 0.0,
+        several: Sequence[bool] = (),
     ) -> None:
         self.model, self.seen, self.pictures = model, seen, pictures
+        self.several = list(several) or [False] * len(pictures)
         self.feedback, self.more, self.alike = feedback, more, alike
         rows = len(pictures)
         self.found: list[list[Regions]] = [[] for _ in range(rows)]
@@ -131,7 +143,8 @@ class Pointing:
             self.found[b].append(regions.at([n]))
             self.lies[b].append(where[n])
             self.shades[b].append(told[n] - spoken[n])
-            self.heard[b].append((states[n], None if words is None else words.at(slice(n, n + 1))))
+            told_by = None if words is None else words.at(slice(n, n + 1))
+            self.heard[b].append(Heard(states[n], told_by, self.several[b]))
             if scores is not None:
                 area = F.adaptive_avg_pool2d(regions.masks[n][None].sigmoid(), MASK_SIDE)[0]
                 earlier = self._breath[b].get(where[n])
@@ -157,21 +170,22 @@ class Pointing:
 
     def _sought(self, rows: list[int], states: Tensor, words: Words | None) -> tuple[Regions, list[int]]:
         """Regions of states [n, K, D], each in that of its pictures where its score is highest, and which that is."""
-        several = [n for n, b in enumerate(rows) for _ in self.pictures[b]]
+        which = [n for n, b in enumerate(rows) for _ in self.pictures[b]]
         flat = [i for b in rows for i in self.pictures[b]]
         device = states.device
         earlier = None
         if self.model.settings.enumerates:
             nothing = torch.zeros(MASK_SIDE, MASK_SIDE, device=device)
-            earlier = torch.stack([self._breath[rows[n]].get(i, nothing) for n, i in zip(several, flat, strict=True)])
-        if len(several) > len(rows):
-            at = torch.tensor(several, device=device)
+            earlier = torch.stack([self._breath[rows[n]].get(i, nothing) for n, i in zip(which, flat, strict=True)])
+        if len(which) > len(rows):
+            at = torch.tensor(which, device=device)
             states, words = states[at], None if words is None else words.at(at)
-        tried = self.model.decode(states, self.seen, torch.tensor(flat, device=device), words, earlier)
-        if len(several) == len(rows):
+        several = torch.tensor([self.several[rows[n]] for n in which], device=device)
+        tried = self.model.decode(states, self.seen, torch.tensor(flat, device=device), words, earlier, several)
+        if len(which) == len(rows):
             return tried, flat
         scores = tried.scores.tolist()
-        best = [max((k for k, m in enumerate(several) if m == n), key=scores.__getitem__) for n in range(len(rows))]
+        best = [max((k for k, m in enumerate(which) if m == n), key=scores.__getitem__) for n in range(len(rows))]
         return tried.at(best), [flat[k] for k in best]
 
     def _told(self, rows: list[int]) -> Words | None:

@@ -62,7 +62,7 @@ class Settings:
     looks_closer: bool = False  # an answer's regions are found again in a piece of the picture around each
     looks_mirrored: bool = False  # and before that in the picture turned left to right
     passes_over: bool = False  # decoders that enumerate don't point again at what they are shown of a row
-    tells_apart: bool = False  # a mask that covers several things is cut to one, by the boxes that its places say
+    tells_apart: bool = False  # of several that are asked for, each mask is cut to one, by the boxes its places say
     echoes: bool = False  # the word after a region is told outright what the region's vector carries
     region_colours: bool = False  # and which colours the region's pixels have
     learns_match: bool = False  # words and picture are matched by learnt projections, too, not by cosine alone

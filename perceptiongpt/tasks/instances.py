@@ -2,8 +2,9 @@
 
 A mask is a product of one vector with a map that looks alike wherever things do, so of two cups that touch it outlines
 both. A box said by each place for itself (FCOS, arXiv 1904.01355: how far it is to the left, the top, the right and the
-lower end) differs on either side of the line between them. Where the places of a mask say boxes of several things, the
-one stays that was pointed at. Knows maps, masks and boxes; nothing of words. Beyond the papers.
+lower end) differs on either side of the line between them. Where several are asked for, and
+the places of a mask say boxes of several things, the one stays that was pointed at. Knows maps, masks and boxes;
+nothing of words. Beyond the papers.
 
 B pictures, N regions, C width of the decoders, h w their map, H W = 2 h, 2 w the places, c places of one mask.
 """
@@ -63,14 +64,17 @@ class InstanceReader(nn.Module):
 
 
 @torch.no_grad()
-def alone(masks: Tensor, points: Tensor, boxes: Tensor, owner: Tensor) -> Tensor:
-    """Masks that cover one thing each: logits [N, 4 h, 4 w], where each is pointed at [N, hc, wc], what the places of
-    their pictures say [B, 4, H, W], the picture of each (long [N]) -> logits [N, 4 h, 4 w].
+def alone(masks: Tensor, points: Tensor, boxes: Tensor, owner: Tensor, which: Tensor) -> Tensor:
+    """Masks that cover one thing each, of those that `which` (bool [N]) chooses: logits [N, 4 h, 4 w], where each is
+    pointed at [N, hc, wc], what the places of their pictures say [B, 4, H, W], the picture of each (long [N]) -> logits
+    [N, 4 h, 4 w].
 
     A mask stays as it is where its places say one box.
     """
-    made = [_alone(mask, point, boxes[b]) for mask, point, b in zip(masks, points, owner.tolist(), strict=True)]
-    return torch.stack(made) if made else masks
+    masks = masks.clone()
+    for n in which.nonzero().flatten().tolist():
+        masks[n] = _alone(masks[n], points[n], boxes[int(owner[n])])
+    return masks
 
 
 def _alone(mask: Tensor, points: Tensor, boxes: Tensor) -> Tensor:

@@ -123,9 +123,11 @@ class RegionDecoder(nn.Module):
         owner: Tensor,
         words: Words | None = None,
         earlier: Tensor | None = None,
+        several: Tensor | None = None,
     ) -> Regions:
-        """states [N, K, D], owner long [N] into the prepared pictures, the words before each where they are read, and
-        where what was found just before lies [N, S, S] in 0..1, which a decoder that enumerates passes over.
+        """states [N, K, D], owner long [N] into the prepared pictures, the words before each where they are read,
+        where what was found just before lies [N, S, S] in 0..1, which a decoder that enumerates passes over, and which
+        regions (bool [N]) are of several, whose masks one that tells things apart cuts to one thing each.
 
         Without words a decoder that reads them has the state alone, which then points nowhere by itself.
         """
@@ -162,8 +164,8 @@ class RegionDecoder(nn.Module):
             found, masks, _ = self.mask(tokens, *given, narrowed(heat, points, prepared.map.hw), there, earlier)
         with torch.autocast(states.device.type, enabled=False):  # geometry is float32
             masks = masks.float()
-            if prepared.instances is not None and not self.training:  # masks learn as they are made
-                masks = alone(masks, points, prepared.instances, owner)
+            if prepared.instances is not None and several is not None:
+                masks = alone(masks, points, prepared.instances, owner, several)
             boxes = self.box(found[:, -2].float(), extent_cxcywh(masks))
             how = None if self.score.match is None else match(alike.float(), masks, prepared.cells_hw)
             return Regions(boxes, masks, points, self.score(first[:, -3].float(), how))

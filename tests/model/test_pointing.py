@@ -147,7 +147,9 @@ class Scripted:
         self.scores, self.shown, self.filler = iter(scores), list[torch.Tensor](), None
         self.boxes = iter(boxes or [[k / len(scores), 0.5, 0.5 / len(scores), 0.5] for k in range(len(scores))])
 
-    def decode(self, states: Any, seen: Any, picture: torch.Tensor, words: Any, earlier: torch.Tensor) -> Regions:
+    def decode(
+        self, states: Any, seen: Any, picture: torch.Tensor, words: Any, earlier: torch.Tensor, _: Any
+    ) -> Regions:
         self.shown.append(earlier.clone())
         n = len(picture)
         masks = torch.full((n, 8, 8), -20.0)

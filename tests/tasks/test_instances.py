@@ -44,7 +44,7 @@ def pointed(box: Four) -> torch.Tensor:
     return at
 
 
-FIRST = torch.tensor([0])
+FIRST, ONE = torch.tensor([0]), torch.tensor([True])
 
 
 @given(st.integers(8, 12), st.integers(8, 12), st.integers(5, 20), st.booleans(), st.booleans())
@@ -55,7 +55,7 @@ def test_of_two_that_touch_the_one_stays_that_was_pointed_at(
     if stacked:
         near, far = ((b[1], b[0], b[3], b[2]) for b in (near, far))
     wanted = far if second else near
-    kept = alone(mask_of(near, far), pointed(wanted), said(near, far), FIRST)
+    kept = alone(mask_of(near, far), pointed(wanted), said(near, far), FIRST, ONE)
     assert torch.equal(kept > 0, mask_of(wanted) > 0)
 
 
@@ -63,29 +63,34 @@ def test_of_two_that_touch_the_one_stays_that_was_pointed_at(
 def test_a_mask_of_one_thing_stays_as_it_is(wide: int, high: int, x: int, y: int) -> None:
     box = (x, y, min(x + wide, SIDE), min(y + high, SIDE))
     mask = mask_of(box)
-    assert torch.equal(alone(mask, pointed(box), said(box), FIRST), mask)
+    assert torch.equal(alone(mask, pointed(box), said(box), FIRST, ONE), mask)
     noisy = said(box) + 0.01 * torch.randn(1, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     if min(box[2] - box[0], box[3] - box[1]) > 4:
-        assert torch.equal(alone(mask, pointed(box), noisy, FIRST), mask)
+        assert torch.equal(alone(mask, pointed(box), noisy, FIRST, ONE), mask)
 
 
 def test_what_is_no_thing_by_itself_stays() -> None:
     body, speck = (2, 2, 14, 14), (14, 2, 15, 12)  # 10 of 154 places say another box
     mask = mask_of(body, speck)
-    assert torch.equal(alone(mask, pointed(body), said(body, speck), FIRST), mask)
+    assert torch.equal(alone(mask, pointed(body), said(body, speck), FIRST, ONE), mask)
     few = (4, 4, 4 + FEW - 2, 5)
-    assert torch.equal(alone(mask_of(few), pointed(few), said((4, 4, 7, 5), (7, 4, 14, 5)), FIRST), mask_of(few))
+    assert torch.equal(alone(mask_of(few), pointed(few), said((4, 4, 7, 5), (7, 4, 14, 5)), FIRST, ONE), mask_of(few))
     nothing = torch.full((1, 56, 56), -3.0)
-    assert torch.equal(alone(nothing, pointed(body), said(body), FIRST), nothing)
+    assert torch.equal(alone(nothing, pointed(body), said(body), FIRST, ONE), nothing)
     none = torch.zeros(0, 56, 56)
-    assert alone(none, torch.zeros(0, 7, 7), said(body), torch.zeros(0, dtype=torch.long)).shape == none.shape
+    assert (
+        alone(
+            none, torch.zeros(0, 7, 7), said(body), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool)
+        ).shape
+        == none.shape
+    )
 
 
 def test_three_are_told_apart_and_each_is_of_its_picture() -> None:
     row: list[Four] = [(1, 5, 9, 20), (9, 5, 18, 20), (18, 5, 26, 20)]
     boxes = torch.cat([said((1, 5, 26, 20)), said(*row)])
     masks, points = mask_of(*row).repeat(4, 1, 1), torch.cat([pointed(b) for b in (row[1], *row)])
-    kept = alone(masks, points, boxes, torch.tensor([0, 1, 1, 1]))
+    kept = alone(masks, points, boxes, torch.tensor([0, 1, 1, 1]), torch.ones(4, dtype=torch.bool))
     assert torch.equal(kept[0], masks[0])
     for mask, box in zip(kept[1:], row, strict=True):
         assert torch.equal(mask > 0, mask_of(box)[0] > 0)
@@ -93,7 +98,7 @@ def test_three_are_told_apart_and_each_is_of_its_picture() -> None:
 
 def test_where_it_points_beside_the_mask_the_nearest_stays() -> None:
     near, far = (4, 4, 12, 12), (12, 4, 20, 12)
-    kept = alone(mask_of(near, far), pointed((22, 4, 28, 12)), said(near, far), FIRST)
+    kept = alone(mask_of(near, far), pointed((22, 4, 28, 12)), said(near, far), FIRST, ONE)
     assert torch.equal(kept > 0, mask_of(far) > 0)
 
 
@@ -102,9 +107,9 @@ def test_places_that_agree_on_nothing_tell_nothing_apart() -> None:
     corners = torch.rand(1, 2, SIDE, SIDE) * 0.9
     noise = torch.cat([corners, corners + 0.02 + 0.08 * torch.rand(1, 2, SIDE, SIDE)], dim=1)
     whole = mask_of((0, 0, SIDE, SIDE))
-    assert torch.equal(alone(whole, pointed((4, 4, 12, 12)), noise, FIRST), whole)
+    assert torch.equal(alone(whole, pointed((4, 4, 12, 12)), noise, FIRST, ONE), whole)
     odd = torch.full((1, 4, SIDE, SIDE), float("nan"))
-    assert torch.equal(alone(whole, pointed((4, 4, 12, 12)), odd, FIRST), whole)
+    assert torch.equal(alone(whole, pointed((4, 4, 12, 12)), odd, FIRST, ONE), whole)
 
 
 # -- what is learnt --------------------------------------------------------------------------------------------------
@@ -150,14 +155,15 @@ def test_a_fresh_one_tells_nothing_apart() -> None:
     pictures, owner = (torch.randn(2, 12, 6, 6), torch.randn(2, 20, 3, 3)), torch.tensor([0, 1, 1])
     states = torch.randn(3, 1, 20)
     with torch.no_grad():
-        one, other = (d(states, d.prepare(*pictures), owner) for d in (plain, telling))
+        several = torch.ones(3, dtype=torch.bool)
+        one, other = (d(states, d.prepare(*pictures), owner, several=several) for d in (plain, telling))
     for a, b in zip(vars(one).values(), vars(other).values(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_masks_are_cut_in_answers_alone_and_the_map_learns_nothing_of_it() -> None:
+def test_masks_of_several_are_cut_and_the_map_learns_nothing_of_it() -> None:
     torch.manual_seed(0)
-    decoder = RegionDecoder(20, 12, 32, window=4, tells_apart=True)
+    decoder = RegionDecoder(20, 12, 32, window=4, tells_apart=True).eval()
     feature_map = torch.randn(2, 12, 6, 5)
     prepared = decoder.prepare(feature_map, torch.randn(2, 20, 3, 3))
     assert prepared.instances.shape == (2, 4, 12, 10)
@@ -168,10 +174,11 @@ def test_masks_are_cut_in_answers_alone_and_the_map_learns_nothing_of_it() -> No
     prepared = replace(prepared, instances=places)
     with torch.no_grad():
         decoder.mask.bias.bias.fill_(50.0)  # masks cover everything
-        whole = decoder(torch.randn(2, 1, 20), prepared, torch.tensor([0, 1]))
-        cut = decoder.eval()(torch.randn(2, 1, 20), prepared, torch.tensor([0, 1]))
-    assert (whole.masks > 0).all() and ((cut.masks > 0).float().mean((1, 2)) == 0.5).all()
-    assert (whole.boxes[:, 2] > 0.9).all() and (cut.boxes[:, 2] < 0.6).all()  # the box is that of what is left
+        given = torch.randn(2, 1, 20), prepared, torch.tensor([0, 1])
+        whole, cut = decoder(*given), decoder(*given, several=torch.tensor([False, True]))
+    assert (whole.masks > 0).all() and torch.equal(cut.masks[0], whole.masks[0])
+    assert (cut.masks[1] > 0).float().mean() == 0.5
+    assert (whole.boxes[:, 2] > 0.9).all() and cut.boxes[1, 2] < 0.6  # the box is that of what is left
 
 
 def test_what_two_like_things_are_is_learnt() -> None:
@@ -185,11 +192,11 @@ def test_what_two_like_things_are_is_learnt() -> None:
     boxes = xyxy_to_cxcywh(torch.tensor(halves) / SIDE)
     optimiser = torch.optim.Adam(reader.parameters(), 1e-2)
     mask = mask_of(*halves)
-    assert torch.equal(alone(mask, pointed(halves[1]), reader(cells, fine).detach(), FIRST), mask)
+    assert torch.equal(alone(mask, pointed(halves[1]), reader(cells, fine).detach(), FIRST, ONE), mask)
     for _ in range(250):
         optimiser.zero_grad()
         place_costs(reader(cells, fine), owner, boxes).mean().backward()
         optimiser.step()
     for box in halves:
-        kept = alone(mask, pointed(box), reader(cells, fine).detach(), FIRST)[0] > 0
+        kept = alone(mask, pointed(box), reader(cells, fine).detach(), FIRST, ONE)[0] > 0
         assert (kept == (mask_of(box)[0] > 0)).float().mean() > 0.97
