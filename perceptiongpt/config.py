@@ -48,10 +48,10 @@ class Stage:
     """A stretch of a run with one aim.
 
     `aim`: "name" teaches the projector to name image tokens; "apart" teaches what the setting `tells_apart` adds, and
-    nothing else; "words" trains projector and decoders on words and
-    picture without running the language model, many times faster; "talk" trains what the language model reads of
-    regions and says, without running the decoders; "align" trains the static mapping of an asking plug-in, "ask" its
-    interactive network (LMEye's two stages); "all" trains everything that was added. `frozen`: what keeps still all the
+    nothing else; "words" trains projector and decoders on words and picture without running the language model, many
+    times faster; "talk" trains what the language model reads of regions and says, without running the decoders; "align"
+    trains the static mapping of an asking plug-in, "ask" its interactive network (LMEye's two stages); "all" trains
+    everything that was added. `frozen`: what keeps still all the
     same, by the first letters of parameters' names, such as "encoder.".
     """
 
@@ -67,6 +67,8 @@ class Stage:
     def __post_init__(self) -> None:
         if self.aim not in AIMS:
             raise ValueError(f"a stage's aim is {self.aim!r}; wanted one of {', '.join(AIMS)}")
+        if self.aim in KEPT and self.keep < 1:
+            raise ValueError(f"a stage of aim {self.aim!r} keeps {self.keep} pictures; wanted at least 1")
         if min(self.steps, self.batch, self.accumulate) < 1:
             raise ValueError(
                 f"a stage of {self.steps} steps of {self.batch} x {self.accumulate}; wanted at least 1 of each"

@@ -233,7 +233,7 @@ def gallery(model: Any, source: Batches, stage: Stage, run: Run, say: Callable[[
 
 
 def _counted(fed: Iterator[Fed], source: Batches, say: Callable[[str], None]) -> Iterator[Fed]:
-    """The same, telling nine times how far it is."""
+    """The same, telling how far it is, up to nine times."""
     for k, batch in enumerate(fed):
         yield batch
         if 10 * (k + 1) // len(source) > 10 * k // len(source) and k + 1 < len(source):

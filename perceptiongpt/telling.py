@@ -67,7 +67,7 @@ def foreseen(renderer: Renderer, requests: Sequence[Request]) -> dict[str, Any]:
 
 
 def likely(renderer: Renderer, requests: Sequence[Request]) -> list[int]:
-    """What the answer to a single request for a phrase will likely say (`model.draft`); nothing else is foreseen."""
+    """What the answer to a single request for a phrase will likely say (`model.draft`); nothing for others."""
     phrase = requests[0].label if len(requests) == 1 else None
     if not phrase or renderer.answer_format != "vis":
         return []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perceptiongpt.config import Rates, Run, Stage, Weights, with_changes
+from perceptiongpt.config import KEPT, Rates, Run, Stage, Weights, with_changes
 from perceptiongpt.model.perception import Settings
 from perceptiongpt.presets import PRESETS, preset
 
@@ -105,6 +105,13 @@ def test_a_change_that_does_not_fit_is_refused_by_name(change: str, word: str) -
     with pytest.raises(ValueError, match=word) as refused:
         with_changes(base(), [change])
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("aim", KEPT)
+def test_a_stage_that_keeps_no_picture_is_refused(aim: str) -> None:
+    with pytest.raises(ValueError, match=f"'{aim}' keeps 0 pictures"):
+        Stage(aim=aim, keep=0)
+    assert Stage(aim="words", keep=0).keep == 0  # which keeps none anyway
 
 
 def test_every_loss_part_has_a_weight_and_every_group_a_rate() -> None:

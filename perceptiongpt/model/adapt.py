@@ -110,10 +110,10 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
     """Freeze the host; train what the aim needs of what was added.
 
     "name": the host modules that the settings name (its projector), and what names a pyramid; "apart": what tells
-    things of one kind apart; "words": what "name" trains, the
-    vision tower's adapter, what decodes regions from words and picture, and what tells how they look; "talk": the
-    language model's adapter, region vectors and the rows of new tokens; "align": the static mapping of an asking
-    plug-in; "ask": the rest of it; "all": the plug-ins, the adapters and the named modules.
+    things of one kind apart; "words": what "name" trains, the vision tower's adapter, what decodes regions from words
+    and picture, and what tells how they look; "talk": the language model's adapter, region vectors and the rows of new
+    tokens; "align": the static mapping of an asking plug-in; "ask": the rest of it; "all": the plug-ins, the adapters
+    and the named modules.
     """
     if aim == "words" and not model.settings.read_window:
         raise ValueError("the aim 'words' needs a plug-in that reads words; set settings.read_window to 12, say")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perceptiongpt.core.boxes import giou_xyxy, xyxy_to_cxcywh
 from perceptiongpt.core.losses import owners, place_costs
-from perceptiongpt.tasks.instances import FEW, InstanceReader, alone
+from perceptiongpt.tasks.instances import InstanceReader, alone
 from perceptiongpt.tasks.region import RegionDecoder
 
 SIDE = 28  # places to a side; masks are twice as fine, cells four times as coarse
@@ -73,7 +73,7 @@ def test_what_is_no_thing_by_itself_stays() -> None:
     body, speck = (2, 2, 14, 14), (14, 2, 15, 12)  # 10 of 154 places say another box
     mask = mask_of(body, speck)
     assert torch.equal(alone(mask, pointed(body), said(body, speck), FIRST, ONE), mask)
-    few = (4, 4, 4 + FEW - 2, 5)
+    few = (4, 4, 14, 5)  # ten places
     assert torch.equal(alone(mask_of(few), pointed(few), said((4, 4, 7, 5), (7, 4, 14, 5)), FIRST, ONE), mask_of(few))
     nothing = torch.full((1, 56, 56), -3.0)
     assert torch.equal(alone(nothing, pointed(body), said(body), FIRST, ONE), nothing)
@@ -159,6 +159,21 @@ def test_a_fresh_one_tells_nothing_apart() -> None:
         one, other = (d(states, d.prepare(*pictures), owner, several=several) for d in (plain, telling))
     for a, b in zip(vars(one).values(), vars(other).values(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_fresh_reader_says_the_whole_canvas_everywhere() -> None:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        told = InstanceReader(32)(torch.randn(1, 32, 14, 14), torch.randn(1, 8, SIDE, SIDE))
+    assert (told[:, :2] <= 0).all() and (told[:, 2:] >= 1).all()
+    whole = mask_of((0, 0, SIDE, SIDE))
+    assert torch.equal(alone(whole, pointed((0, 0, 4, 4)), told, FIRST, ONE), whole)
+
+
+def test_what_boxes_say_beyond_the_canvas_tells_nothing_apart() -> None:
+    whole, told = mask_of((0, 0, SIDE, SIDE)), said((0, 0, SIDE, SIDE))
+    told[:, 0, :, : SIDE // 2] = -2.0  # the left half sees the thing go on
+    assert torch.equal(alone(whole, pointed((0, 0, 4, 4)), told, FIRST, ONE), whole)
 
 
 def test_masks_of_several_are_cut_and_the_map_learns_nothing_of_it() -> None:
