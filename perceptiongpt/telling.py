@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from perceptiongpt.core.answer import Answer, Region
-from perceptiongpt.core.boxes import SAME, cxcywh_to_xyxy, pairwise_iou
+from perceptiongpt.core.boxes import PART, SAME, cxcywh_to_xyxy, pairwise_inside, pairwise_iou
 from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data import phrases
 from perceptiongpt.data.render import Renderer
@@ -116,17 +116,18 @@ def _none(phrase: str) -> str:
 
 
 def _twice(answer: Answer, said: Spoken) -> set[int]:
-    """Which regions have the label and, by more than SAME, the box of one whose first look scores higher; spelled ones
-    have no score, and stay. Boxes are those of the answer, looked at closer or not; of points, those decoded."""
-    scores = said.regions.scores
+    """Which regions have the label and, by more than SAME, the box of one that scores higher, or lie inside it by more
+    than PART; spelled ones have no score, and stay. Boxes are those of the answer, looked at closer or not; of points,
+    those decoded."""
+    scores = torch.tensor([r.score for r in answer if r.score is not None])
     if not len(scores):
         return set()
     seen = [r.box for r in answer]
     boxes = cxcywh_to_xyxy(said.regions.boxes) if None in seen else torch.tensor(seen)
-    close = (pairwise_iou(boxes, boxes) > SAME).tolist()
+    held = ((pairwise_iou(boxes, boxes) > SAME) | (pairwise_inside(boxes, boxes) > PART)).tolist()
     best: list[int] = []
     for n in torch.argsort(scores, descending=True, stable=True).tolist():
-        if not any(close[n][b] and answer[n].label == answer[b].label for b in best):
+        if not any(held[n][b] and answer[n].label == answer[b].label for b in best):
             best.append(n)
     return set(range(len(scores))) - set(best)
 

@@ -196,6 +196,13 @@ def test_where_things_were_looked_at_closer_the_finer_boxes_tell_what_is_twice()
         assert [r.point[0] for r in kept(looked, said, "all the apples", 0.0)] == left
 
 
+def test_a_part_of_a_surer_thing_of_a_group_is_left_out_and_what_it_is_part_of_stays() -> None:
+    large, inside, partly = [0.5, 0.5, 0.4, 0.4], [0.5, 0.4, 0.1, 0.1], [0.72, 0.5, 0.1, 0.1]  # partly: 0.3 of it
+    for sure, left in (([1.0, 0.0, 0.0], [0, 2]), ([0.0, 1.0, 0.0], [0, 1, 2])):
+        answer, said = answered(["All the apples"] * 3, sure, [large, inside, partly])
+        assert [r.point[0] for r in kept(answer, said, "all the apples", 0.0)] == left
+
+
 def test_of_equals_the_first_said_is_kept() -> None:
     answer, said = answered(["All the apples"] * 3, [0.0] * 3, [BOXES[0]] * 3)
     assert [r.point[0] for r in kept(answer, said, "all the apples", 0.0)] == [0]

@@ -16,6 +16,7 @@ from torch import Tensor
 # Under this area a box is a line or a point: a ratio of two such areas says nothing, and its gradient would explode.
 NO_AREA = 1e-12
 SAME = 0.7  # IoU of boxes above which two are of one thing; usual for suppressing what was found twice
+PART = 0.6  # share of a box inside a surer one of the same group from which it is a part of that thing
 LEAST_AROUND = 0.25  # of a picture's shorter side: what is smaller is looked at no closer
 FINER = 4  # times as fine as a decoded mask its rim is looked for
 
@@ -47,6 +48,12 @@ def iou_xyxy(a: Tensor, b: Tensor) -> Tensor:
 def pairwise_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
     """Intersection over union of every pair: [N, 4] and [M, 4] to [N, M], float32."""
     return iou_xyxy(a_xyxy[:, None, :], b_xyxy[None, :, :])
+
+
+def pairwise_inside(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
+    """What share of each box lies inside each other one: [N, 4] and [M, 4] to [N, M], float32; without area 0."""
+    intersection, _ = _overlap(a_xyxy[:, None, :].float(), b_xyxy[None, :, :].float())
+    return _ratio(intersection, area_xyxy(a_xyxy)[:, None].expand_as(intersection))
 
 
 def giou_xyxy(a: Tensor, b: Tensor) -> Tensor:

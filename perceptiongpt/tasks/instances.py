@@ -64,24 +64,26 @@ class InstanceReader(nn.Module):
 
 
 @torch.no_grad()
-def alone(masks: Tensor, points: Tensor, boxes: Tensor, owner: Tensor, which: Tensor) -> Tensor:
+def alone(masks: Tensor, points: Tensor, boxes: Tensor, owner: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Masks that cover one thing each, of those that `which` (bool [N]) chooses: logits [N, 4 h, 4 w], where each is
     pointed at [N, hc, wc], what the places of their pictures say [B, 4, H, W], the picture of each (long [N]) -> logits
-    [N, 4 h, 4 w].
+    [N, 4 h, 4 w], the box of each thing as its places say it, xyxy in 0..1 [N, 4], and which have one (bool [N]).
 
-    A mask stays as it is where its places say one box.
+    A mask stays as it is where its places say one box. One of a few places has no box, nor one whose places say the
+    whole canvas, as at birth.
     """
-    masks = masks.clone()
+    masks, its = masks.clone(), masks.new_tensor([0.0, 0.0, 1.0, 1.0]).repeat(len(masks), 1)
     for n in which.nonzero().flatten().tolist():
-        masks[n] = _alone(masks[n], points[n], boxes[int(owner[n])])
-    return masks
+        masks[n], its[n] = _alone(masks[n], points[n], boxes[int(owner[n])])
+    return masks, its, ((its[:, :2] > 0) | (its[:, 2:] < 1)).any(1)
 
 
-def _alone(mask: Tensor, points: Tensor, boxes: Tensor) -> Tensor:
+def _alone(mask: Tensor, points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """What one mask covers of the thing that is pointed at, and its box; a few places say the whole canvas."""
     inside = F.avg_pool2d(mask[None].float(), 2)[0] > 0  # [H, W]
     places = inside.nonzero()  # [c, 2]
     if len(places) < FEW:
-        return mask
+        return mask, boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
     said = boxes[:, inside].T.clamp(0, 1)  # [c, 4]
     sampled = said[torch.linspace(0, len(said) - 1, min(len(said), SAMPLED), device=said.device).round().long()]
     told = (pairwise_iou(said, sampled) > ALIKE).float().mean(1)  # how many say the same, [c]
@@ -100,12 +102,12 @@ def _alone(mask: Tensor, points: Tensor, boxes: Tensor) -> Tensor:
         left &= ~same
         left[first] = False
     if len(things) == 1:
-        return mask
+        return mask, things[0]
     others = places[pairwise_iou(said, torch.stack(things)).argmax(1) > 0]
     outside = torch.zeros_like(inside)
     outside[others[:, 0], others[:, 1]] = True
     outside = F.interpolate(outside[None, None].float(), mask.shape, mode="nearest")[0, 0] > 0
-    return torch.where(outside, mask.clamp(max=OUTSIDE), mask)
+    return torch.where(outside, mask.clamp(max=OUTSIDE), mask), things[0]
 
 
 def _mean(said: Tensor, box: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perceptiongpt.core.batch import Regions
+from perceptiongpt.core.boxes import xyxy_to_cxcywh
 from perceptiongpt.core.slots import Words
 from perceptiongpt.tasks.box import BoxDecoder, BoxEncoder, extent_cxcywh
 from perceptiongpt.tasks.instances import InstanceReader, alone
@@ -163,9 +164,12 @@ class RegionDecoder(nn.Module):
         if self.looks_twice:
             found, masks, _ = self.mask(tokens, *given, narrowed(heat, points, prepared.map.hw), there, earlier)
         with torch.autocast(states.device.type, enabled=False):  # geometry is float32
-            masks = masks.float()
-            if prepared.instances is not None and several is not None:
-                masks = alone(masks, points, prepared.instances, owner, several)
-            boxes = self.box(found[:, -2].float(), extent_cxcywh(masks))
+            masks, finds = masks.float(), found[:, -2].float()
+            if prepared.instances is None or several is None:
+                boxes = self.box(finds, extent_cxcywh(masks))
+            else:  # what decodes boxes never saw a mask that was cut
+                masks, its, told = alone(masks, points, prepared.instances, owner, several)
+                boxes = self.box(finds, extent_cxcywh(masks))
+                boxes = torch.where(told[:, None], xyxy_to_cxcywh(its), boxes)
             how = None if self.score.match is None else match(alike.float(), masks, prepared.cells_hw)
             return Regions(boxes, masks, points, self.score(first[:, -3].float(), how))

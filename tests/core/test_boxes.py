@@ -13,6 +13,7 @@ from perceptiongpt.core.boxes import (
     drawn_round,
     giou_xyxy,
     iou_xyxy,
+    pairwise_inside,
     pairwise_iou,
     xyxy_to_cxcywh,
 )
@@ -43,6 +44,13 @@ def test_iou_and_giou_equal_the_rows_worked_by_hand():
     torch.testing.assert_close(giou_xyxy(a, b), giou)
     torch.testing.assert_close(iou_xyxy(b, a), iou)
     torch.testing.assert_close(giou_xyxy(b, a), giou)
+
+
+def test_what_lies_inside_is_a_share_of_the_one_and_not_of_the_other():
+    one = torch.tensor([[0.0, 0, 4, 4], [1, 1, 3, 3], [3, 0, 5, 4], [2, 2, 2, 2]])
+    wanted = [[1, 1 / 4, 1 / 4, 0], [1, 1, 0, 0], [1 / 2, 0, 1, 0], [0, 0, 0, 0]]  # the last has no area
+    torch.testing.assert_close(pairwise_inside(one, one), torch.tensor(wanted))
+    assert pairwise_inside(one, torch.zeros(0, 4)).shape == (4, 0)
 
 
 def test_giou_equals_a_count_of_grid_cells():

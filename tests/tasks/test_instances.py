@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from perceptiongpt.core.boxes import giou_xyxy, xyxy_to_cxcywh
 from perceptiongpt.core.losses import owners, place_costs
-from perceptiongpt.tasks.instances import InstanceReader, alone
+from perceptiongpt.tasks import instances
+from perceptiongpt.tasks.instances import InstanceReader
 from perceptiongpt.tasks.region import RegionDecoder
 
 SIDE = 28  # places to a side; masks are twice as fine, cells four times as coarse
@@ -44,6 +45,11 @@ def pointed(box: Four) -> torch.Tensor:
     return at
 
 
+def alone(*given: torch.Tensor) -> torch.Tensor:
+    """The masks alone."""
+    return instances.alone(*given)[0]
+
+
 FIRST, ONE = torch.tensor([0]), torch.tensor([True])
 
 
@@ -55,8 +61,9 @@ def test_of_two_that_touch_the_one_stays_that_was_pointed_at(
     if stacked:
         near, far = ((b[1], b[0], b[3], b[2]) for b in (near, far))
     wanted = far if second else near
-    kept = alone(mask_of(near, far), pointed(wanted), said(near, far), FIRST, ONE)
-    assert torch.equal(kept > 0, mask_of(wanted) > 0)
+    kept, its, told = instances.alone(mask_of(near, far), pointed(wanted), said(near, far), FIRST, ONE)
+    assert torch.equal(kept > 0, mask_of(wanted) > 0) and told.all()
+    assert torch.allclose(its[0] * SIDE, torch.tensor(wanted).float(), atol=1e-4)
 
 
 @given(st.integers(1, 25), st.integers(1, 25), st.integers(0, 6), st.integers(0, 6))
@@ -84,6 +91,22 @@ def test_what_is_no_thing_by_itself_stays() -> None:
         ).shape
         == none.shape
     )
+
+
+def test_a_things_box_is_what_its_places_say_and_those_who_say_nothing_have_none() -> None:
+    box, few, where = (4, 4, 20, 12), (4, 4, 14, 5), pointed((4, 4, 20, 12))
+    reaches = (3, 5, 23, 10)  # not that of the mask, which stays as it is
+    for mask, told, wanted in (
+        (mask_of(box), said(reaches).where(~within(box), torch.tensor(reaches)[:, None, None] / SIDE), reaches),
+        (mask_of(box), said(), None),  # the whole canvas, as at birth
+        (mask_of(box), torch.full((1, 4, SIDE, SIDE), float("nan")), None),
+        (mask_of(few), said(few), None),
+    ):
+        kept, its, there = instances.alone(mask, where, told, FIRST, ONE)
+        assert torch.equal(kept, mask) and there.tolist() == [wanted is not None]
+        if wanted is not None:
+            assert torch.allclose(its[0] * SIDE, torch.tensor(wanted).float(), atol=1e-4)
+    assert not instances.alone(mask_of(box), where, said(box), FIRST, ~ONE)[2].any()  # nor one that is of one thing
 
 
 def test_three_are_told_apart_and_each_is_of_its_picture() -> None:
@@ -193,7 +216,9 @@ def test_masks_of_several_are_cut_and_the_map_learns_nothing_of_it() -> None:
         whole, cut = decoder(*given), decoder(*given, several=torch.tensor([False, True]))
     assert (whole.masks > 0).all() and torch.equal(cut.masks[0], whole.masks[0])
     assert (cut.masks[1] > 0).float().mean() == 0.5
-    assert (whole.boxes[:, 2] > 0.9).all() and cut.boxes[1, 2] < 0.6  # the box is that of what is left
+    assert (whole.boxes[:, 2] > 0.9).all() and torch.equal(cut.boxes[0], whole.boxes[0])
+    halves = torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]])  # as the places of what is left say it
+    assert any(torch.allclose(cut.boxes[1], half) for half in halves)
 
 
 def test_what_two_like_things_are_is_learnt() -> None:
