@@ -59,7 +59,7 @@ def missed(
         sure = float(eye.operating.scores(one.regions.scores)[0]) >= eye.operating.more
         if not sure or any(_same(box, regions[n]) for n in row):
             break
-        said, new = _longer(said, one), len(regions)
+        said, new = _longer(said, one, eye.model.settings.vis_tokens), len(regions)
         regions.append(told(eye, seen.sources_hw, said, request, canvas).regions[new])
         regions[new] = closer(eye, regions, said, pictures, [new])[new]
         row.append(new)
@@ -85,14 +85,15 @@ def _one_more(eye: Any, said: Spoken, seen: Seen, picture: int, others: Tensor) 
     return replace(said, regions=found, pictures=[picture], heard=heard, shades=shades)
 
 
-def _longer(said: Spoken, one: Spoken) -> Spoken:
-    """The same answer with one region more at the end of its last breath."""
+def _longer(said: Spoken, one: Spoken, k: int) -> Spoken:
+    """The same answer with one region more, of k tokens, at the end of its last breath."""
     joined = {f.name: torch.cat([getattr(said.regions, f.name), getattr(one.regions, f.name)]) for f in fields(Regions)}
     more: dict[str, Any] = {
         name: [*getattr(said, name), *getattr(one, name)] for name in ("pictures", "heard", "shades")
     }
-    places = [*said.places, said.places[-1] + 1]
-    return replace(said, regions=Regions(**joined), ids=[*said.ids, said.ids[said.places[-1]]], places=places, **more)
+    end = said.places[-1] + 1
+    ids = [*said.ids[:end], *said.ids[end - k : end], *said.ids[end:]]
+    return replace(said, regions=Regions(**joined), ids=ids, places=[*said.places, end + k - 1], **more)
 
 
 def _area(canvas: Canvas, region: Region) -> Tensor:

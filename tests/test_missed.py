@@ -95,6 +95,23 @@ def test_what_is_found_beside_the_others_stands_in_its_place_of_the_row(crowd: A
     assert all(r.mask is not None and r.mask.any() and r.point is not None for r in answer if r not in made.regions)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_what_is_added_is_named_by_the_words_of_its_row_and_said_in_its_breath(
+    crowd: Any, monkeypatch: pytest.MonkeyPatch, k: int
+) -> None:
+    made = crowd(at(0.3), at(0.8), at(0.7), at(0.6, score=-5.0))
+    monkeypatch.setattr(made.eye.model, "settings", replace(made.eye.model.settings, vis_tokens=k))
+    tokens = made.eye.renderer.tokenizer
+    before, after = (tokens(words, add_special_tokens=False).input_ids for words in ("All the apples", ". There."))
+    ids = [*before, *[made.eye.model.vis_id] * 2 * k, *after]
+    places = [len(before) + k - 1, len(before) + 2 * k - 1]
+    answer, said = made.again(ids=ids, places=places)
+    new = [r for r in answer if r not in made.regions]
+    assert len(new) == 3 and {(r.label, r.span) for r in new} == {("All the apples", (0, 14))}
+    assert said.breaths(k) == [0] * 5
+    assert said.ids == [*before, *[made.eye.model.vis_id] * 5 * k, *after]
+
+
 def test_the_decoders_are_shown_all_that_was_found_so_far(crowd: Any) -> None:
     made = crowd(at(0.3), at(0.8, score=-5.0))
     made.again()
