@@ -323,8 +323,7 @@ def eleventh_light() -> Run:
     """`tenth_light` taught to tell things of one kind apart that touch: every place of a picture says the box of the
     thing that covers it; all else is frozen.
 
-    Wants a library with more objects than the packaged one. No packaged weights went through it yet; docs/model_card.md
-    tells what it gained on val.
+    Wants a library with more objects than the packaged one. What ships went through it twice: docs/model_card.md.
     """
     tenth = tenth_light()
     stage = Stage(aim="apart", steps=5000, batch=8, warmup=30, keep=3200, rates=Rates(heads=2e-3))

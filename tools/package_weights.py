@@ -2,7 +2,7 @@
 
 python tools/package_weights.py runs/first_light/model perceptiongpt/weights
 python tools/package_weights.py runs/seventh_light/model runs/further/model perceptiongpt/weights
-python tools/package_weights.py runs/tenth_light/model perceptiongpt/weights --onto perceptiongpt/weights
+python tools/package_weights.py runs/eleventh_light/model perceptiongpt/weights --onto perceptiongpt/weights
 
 Of several moments of one training the plug-in's own tensors are averaged; host modules and adapter, which must not have
 learned in between, are the first's. History keeps every set of weights, so the plug-in's own and host modules are
