@@ -203,6 +203,12 @@ def test_a_part_of_a_surer_thing_of_a_group_is_left_out_and_what_it_is_part_of_s
         assert [r.point[0] for r in kept(answer, said, "all the apples", 0.0)] == left
 
 
+def test_surer_is_what_both_looks_score_higher() -> None:
+    answer, said = answered(["All the apples"] * 2, [0.0, 1.0], [BOXES[0]] * 2)
+    looked = replace(answer, regions=tuple(replace(r, score=s) for r, s in zip(answer, (0.9, 0.4), strict=True)))
+    assert [r.point[0] for r in kept(looked, said, "all the apples", 0.0)] == [0]
+
+
 def test_of_equals_the_first_said_is_kept() -> None:
     answer, said = answered(["All the apples"] * 3, [0.0] * 3, [BOXES[0]] * 3)
     assert [r.point[0] for r in kept(answer, said, "all the apples", 0.0)] == [0]
