@@ -217,7 +217,7 @@ def as_users_say(phrase: str, rng: np.random.Generator) -> str:
 
 
 def _be(phrase: str) -> str:
-    return "are" if asks_for_many(phrase) else "is"
+    return "are" if asks_for_many(phrase) or is_plural(phrase.lower()) else "is"
 
 
 def _places(n: int, first: int = 0) -> str:

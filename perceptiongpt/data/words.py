@@ -117,6 +117,13 @@ _AFTER_A_NOUN = frozenset(
         "on in at to left right of with above below under behind near next closest from between beside that which",
     )
 )
+_OF_ONE = frozenset(  # plurals of which "the" says one thing
+    re.findall(
+        r"\w+",
+        "binoculars clippers clothes goggles headphones jeans overalls pajamas pants pincers pliers pyjamas scissors"
+        " shears shorts spectacles stairs sunglasses tights tongs trousers tweezers",
+    )
+)
 _ROW_OF = {word: i for i, row in enumerate(_CONFUSABLE) for word in row}
 
 
@@ -187,13 +194,15 @@ def bare(phrase: str) -> str:
 
 
 def asks_for_many(phrase: str) -> bool:
-    """Whether a phrase names several things: "all the apples", "both dogs", "the chairs on the left"."""
+    """Whether a phrase names several things: "all the apples", "both dogs", "the chairs on the left"; "all the pliers",
+    but not "the pliers"."""
     words = phrase.lower().split()
     if not words:
         return False
     if words[0] in ("all", "both", "these", "those") or any(w in NUMBERS[2:] for w in words[:2]):
         return True
-    return is_plural(" ".join(words))
+    noun = " ".join(words)
+    return is_plural(noun) and head_of(noun).rpartition(" ")[2] not in _OF_ONE
 
 
 @lru_cache(maxsize=8192)

@@ -152,3 +152,24 @@ def test_a_noun_takes_the_article_that_its_sound_wants(noun: str, said: str) -> 
 def test_what_a_noun_names_and_what_it_might_name(noun: str, name: str, certain: bool, possible: bool) -> None:
     assert words.is_called(noun, name) is certain
     assert words.may_mean(noun, (name,)) is possible
+
+
+@pytest.mark.parametrize(
+    ("phrase", "many"),
+    [
+        ("all the apples", True),
+        ("both dogs", True),
+        ("the two mugs", True),
+        ("the office chairs on the left", True),
+        ("the bus", False),
+        ("the pliers", False),
+        ("The third pliers from the left", False),
+        ("scissors above the green books", False),
+        ("all the pliers", True),
+        ("the two scissors", True),
+    ],
+)
+def test_what_is_one_thing_in_the_plural_is_asked_for_as_one_and_spoken_of_as_many(phrase: str, many: bool) -> None:
+    assert words.asks_for_many(phrase) is many
+    said = phrases._be(phrase)
+    assert said == ("is" if phrase == "the bus" else "are")
