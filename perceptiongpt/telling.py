@@ -94,7 +94,7 @@ def left_to_right(said: Spoken, k: int) -> Spoken:
 
 
 def kept(answer: Answer, said: Spoken, phrase: str | None, least: float) -> Answer:
-    """The answer without the regions that score under `least`, nor those that a group holds twice.
+    """The answer without the regions that score under `least`, nor those that a group holds twice or in part, too.
 
     The words stay as they were said, and the span of a region that goes, goes with it. Only where `phrase` was to be
     found and nothing is left (or, at a `least` above 0, was said) they say that there is none, as training does.

@@ -128,7 +128,8 @@ class RegionDecoder(nn.Module):
     ) -> Regions:
         """states [N, K, D], owner long [N] into the prepared pictures, the words before each where they are read,
         where what was found just before lies [N, S, S] in 0..1, which a decoder that enumerates passes over, and which
-        regions (bool [N]) are of several, whose masks one that tells things apart cuts to one thing each.
+        regions (bool [N]) are of several: one that tells things apart cuts their masks to one thing each, and their
+        boxes are what the places of these say.
 
         Without words a decoder that reads them has the state alone, which then points nowhere by itself.
         """
@@ -167,7 +168,7 @@ class RegionDecoder(nn.Module):
             masks, finds = masks.float(), found[:, -2].float()
             if prepared.instances is None or several is None:
                 boxes = self.box(finds, extent_cxcywh(masks))
-            else:  # what decodes boxes never saw a mask that was cut
+            else:  # what decodes boxes follows the mask, so it is no second witness of which thing is meant
                 masks, its, told = alone(masks, points, prepared.instances, owner, several)
                 boxes = self.box(finds, extent_cxcywh(masks))
                 boxes = torch.where(told[:, None], xyxy_to_cxcywh(its), boxes)
