@@ -22,12 +22,11 @@ from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.boxes import SAME, iou_xyxy
 from perceptiongpt.core.canvas import Canvas
-from perceptiongpt.data.words import asks_for_many
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.model.pointing import again
 from perceptiongpt.model.seen import Seen
 from perceptiongpt.tasks.mask import MASK_SIDE
-from perceptiongpt.telling import Request, told
+from perceptiongpt.telling import Request, for_a_group, told
 from perceptiongpt.tinted import tinted
 
 
@@ -48,8 +47,7 @@ def missed(
     point's `more`, is looked at closer, too, and stands where it lies in the row, left to right.
     """
     label, row = request.label, _row(eye, said)
-    several = label is not None and ";" not in label and asks_for_many(label)
-    if not several or not request.mask or not request.box or len(row) < 2:
+    if not for_a_group(label) or not request.mask or not request.box or len(row) < 2:
         return answer, said
     regions, picture = list(answer.regions), said.pictures[row[0]]
     others = [_area(canvas, regions[n]) for n in row]

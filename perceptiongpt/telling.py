@@ -81,6 +81,11 @@ def several(phrase: str | None) -> bool:
     return phrase is not None and any(asks_for_many(part) for part in phrase.split(";"))
 
 
+def for_a_group(phrase: str | None) -> bool:
+    """Whether it is one phrase for several things: their regions are of one group, and none is there twice."""
+    return several(phrase) and ";" not in (phrase or "")
+
+
 def left_to_right(said: Spoken, k: int) -> Spoken:
     """The same answer with the regions of each breath, of k tokens each, in order: by picture, then by their middles.
 
@@ -99,7 +104,7 @@ def kept(answer: Answer, said: Spoken, phrase: str | None, least: float) -> Answ
     The words stay as they were said, and the span of a region that goes, goes with it. Only where `phrase` was to be
     found and nothing is left (or, at a `least` above 0, was said) they say that there is none, as training does.
     """
-    twice = _twice(answer, said) if phrase and ";" not in phrase and asks_for_many(phrase) else set()
+    twice = _twice(answer, said) if for_a_group(phrase) else set()
     stay = tuple(r for n, r in enumerate(answer) if n not in twice and (r.score is None or r.score >= least))
     text = _none(phrase) if phrase and not stay and least > 0 else answer.text
     return replace(answer, text=text, regions=stay)
