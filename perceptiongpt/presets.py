@@ -34,7 +34,7 @@ def first_light() -> Run:
     """The default model: SmolLM2-135M and a DINOv2-small that learn to point on composed scenes.
 
     Scored on 500 expressions of scenes:test, answers generated: Acc@0.5 0.62, mask mIoU 0.51, after an hour and a half
-    of one CPU thread and a loading process; docs/model_card.md tells how that run went.
+    of one CPU thread and a loading process; docs/model_history.md tells how that run went.
     """
     return Run(
         name="first_light",
@@ -70,7 +70,7 @@ def second_light() -> Run:
     """`first_light` taught on, from its folder: several of a kind, things that aren't there, questions in words.
 
     The score counts in full; `perceptiongpt calibrate` afterwards. Scored on 1,000 expressions of scenes:test, answers
-    generated: Acc@0.5 0.69, mask mIoU 0.55; docs/model_card.md tells how the packaged weights went through it.
+    generated: Acc@0.5 0.69, mask mIoU 0.55; docs/model_history.md tells how the packaged weights went through it.
     """
     return Run(
         name="second_light",
@@ -95,7 +95,7 @@ def third_light() -> Run:
     """`second_light` taught on with finer pictures: the default host saw 224 pixels before, and 336 from then on.
 
     At last all but the eyes learns, mostly from several of a kind and questions in words. Scored on 1,000 expressions
-    of scenes:test, answers generated: Acc@0.5 0.69, Acc@0.75 0.51, mask mIoU 0.58; docs/model_card.md tells how the
+    of scenes:test, answers generated: Acc@0.5 0.69, Acc@0.75 0.51, mask mIoU 0.58; docs/model_history.md tells how the
     packaged weights went through it.
     """
     return replace(
@@ -116,7 +116,7 @@ def fourth_light() -> Run:
     and picture match and to weigh it, from other artists' drawings and whole photographs, too.
 
     Scored on 1,000 expressions of scenes:test, answers generated: Acc@0.5 0.71, Acc@0.75 0.52, mask mIoU 0.62;
-    docs/model_card.md tells how the packaged weights went through it.
+    docs/model_history.md tells how the packaged weights went through it.
     """
     return replace(
         third_light(),
@@ -154,7 +154,7 @@ def fifth_light() -> Run:
     the word after a region to be told what the region's vector carries, the language model frozen, too.
 
     Scored on 2,500 expressions of scenes:test, answers generated: Acc@0.5 0.73, Acc@0.75 0.57, mask mIoU 0.63;
-    docs/model_card.md tells how the packaged weights went through it.
+    docs/model_history.md tells how the packaged weights went through it.
     """
     fourth = fourth_light()
     mask = tuple(f"decoder.mask.{part}" for part in ("features", "aligned", "place"))
@@ -193,7 +193,7 @@ def sixth_light() -> Run:
     it; then the echo of what these carry now.
 
     Scored on 2,500 expressions of scenes:test, answers generated: Acc@0.5 0.73, Acc@0.75 0.59, mask mIoU 0.63;
-    docs/model_card.md tells how the packaged weights went through it.
+    docs/model_history.md tells how the packaged weights went through it.
     """
     written = tuple(f"encoder.{part}" for part in ("box", "mask", "point", "norm"))
     words = Rates(heads=5e-4, host=0.0, vision=0.0)
@@ -224,7 +224,7 @@ def seventh_light() -> Run:
     """`sixth_light` taught on as it was, with more of what isn't there and of several of a kind.
 
     Scored on 2,500 expressions of scenes:test, answers generated: Acc@0.5 0.77, Acc@0.75 0.62, mask mIoU 0.66;
-    docs/model_card.md tells how the packaged weights went through it.
+    docs/model_history.md tells how the packaged weights went through it.
     """
     sixth = sixth_light()
     words, talk = sixth.stages
@@ -249,7 +249,7 @@ def eighth_light() -> Run:
     """`seventh_light` given a feature pyramid, which learns to name what it shows; then decoders with it, and the echo.
 
     Scored on 2,500 expressions of scenes:test, answers generated: Acc@0.5 0.78, Acc@0.75 0.63, mask mIoU 0.67;
-    docs/model_card.md tells how the packaged weights went through it.
+    docs/model_history.md tells how the packaged weights went through it.
     """
     seventh = seventh_light()
     words, talk = seventh.stages
@@ -281,7 +281,7 @@ def eighth_light() -> Run:
 def ninth_light() -> Run:
     """`eighth_light` taught on as it was, at last with finer pictures: the default host sees 392 pixels since.
 
-    Wants a library with more objects than the packaged one; docs/model_card.md tells how the packaged weights went
+    Wants a library with more objects than the packaged one; docs/model_history.md tells how the packaged weights went
     through it, and what they score.
     """
     eighth = eighth_light()
@@ -299,7 +299,7 @@ def tenth_light() -> Run:
     """`ninth_light` given an echo that hears counted colours: first what hears them learns colours under true masks,
     then the echo learns to tell them; all else is frozen.
 
-    docs/model_card.md tells how the packaged weights went through it, and what they score.
+    docs/model_history.md tells how the packaged weights went through it, and what they score.
     """
     ninth = ninth_light()
     *_, talk = ninth.stages
@@ -323,10 +323,10 @@ def eleventh_light() -> Run:
     """`tenth_light` taught to tell things of one kind apart that touch: every place of a picture says the box of the
     thing that covers it; all else is frozen.
 
-    Wants a library with more objects than the packaged one. What ships went through it twice: docs/model_card.md.
+    Wants a library with more objects than the packaged one. What ships went through it twice: docs/model_history.md.
     """
     tenth = tenth_light()
-    stage = Stage(aim="apart", steps=5000, batch=8, warmup=30, keep=3200, rates=Rates(heads=2e-3))
+    stage = Stage(aim="apart", steps=12_000, batch=8, warmup=30, keep=7000, rates=Rates(heads=2e-3))
     return replace(
         tenth,
         name="eleventh_light",

@@ -44,7 +44,7 @@ class InstanceReader(nn.Module):
     """The decoders' map [B, C, h, w] and their finest one, halved [B, C / 4, H, W] -> boxes xyxy [B, 4, H, W] in 0..1
     of the canvas, which may reach beyond it."""
 
-    def __init__(self, width: int, inner: int = 64) -> None:
+    def __init__(self, width: int, inner: int = 32) -> None:
         super().__init__()
         self.cells = nn.Sequential(nn.GroupNorm(1, width), nn.Conv2d(width, inner, 1))
         self.fine = nn.Sequential(nn.GroupNorm(1, width // 4), nn.Conv2d(width // 4, inner, 1))
