@@ -53,7 +53,7 @@ class Arm:
 
 
 ARMS = {
-    "as the packaged model": Arm(),
+    "as first_light": Arm(),
     "336 pixels instead of 224": Arm(side=FINE),
     "image tokens not named first": Arm(naming=False),
     "image tokens not named at all": Arm(naming=False, weights={"name": 0.0}),
