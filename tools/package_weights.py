@@ -12,7 +12,7 @@ reads the adapter no more; `load` does, and `store.save` writes it as peft would
 What went on from a packaged folder with most of it frozen is packaged `--onto` that: its files stay as they are, byte
 for byte, and what of the plug-in's own has other numbers now stands in a small file beside them, or, where that is most
 of it, in that file's place. Where only what is told of found regions learnt (TOLD_OF), the operating point stays, too;
-else calibrate anew.
+else calibrate anew, or keep it all the same with `--keep-point`, and say so on the model's card.
 """
 
 from __future__ import annotations
@@ -42,15 +42,19 @@ def package(
     host_name: str = "default",
     coarse: float = 0.6,
     onto: Path | None = None,
+    keep_point: bool = False,
 ) -> int:
     """Write the mean of `sources` to `target` in a byte a number, or in steps of `coarse`; returns its size in bytes.
 
-    With `onto`, a packaged folder that they began with, only what differs from it. Raises ValueError for a source that
+    With `onto`, a packaged folder that they began with, only what differs from it, and with `keep_point` its operating
+    point whatever learnt. Raises ValueError for a source that
     differs in more than the numbers of its own (of the first, or of `onto`), a `coarse` that is no share, and beyond
     the limit; OSError for what can't be read.
     """
     if not 0 <= coarse <= 1:
         raise ValueError(f"coarse is {coarse}; wanted a share of the root mean square, 0 to 1")
+    if keep_point and onto is None:
+        raise ValueError("keep_point came without onto; name the packaged folder whose operating point is to stay")
     base = None if onto is None else _Base.of(onto, sources[0])
     host, processor = open_host(host_name, "bfloat16", "cpu")
     model = store.load(sources[0], host, processor)
@@ -72,7 +76,7 @@ def package(
         tensors.write(tensors.read(adapter), adapter, torch.int8, coarse / 6)
         tensors.pack(adapter)
     if base is not None:
-        base.keep(target, own, coarse)
+        base.keep(target, own, coarse, keep_point)
     shutil.rmtree(target / store.PROCESSOR)  # nothing reads it, and its tokenizer would be a tenth of the download
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     if size > LIMIT_MEGABYTES * 1_000_000:
@@ -105,7 +109,7 @@ class _Base:
         later = tensors.stored(folder / store.LATER) if tensors.exists(folder / store.LATER) else {}
         return cls(files, tensors.read(folder / store.OWN), later, operating)
 
-    def keep(self, target: Path, own: Mapping[str, torch.Tensor], coarse: float) -> None:
+    def keep(self, target: Path, own: Mapping[str, torch.Tensor], coarse: float, point: bool) -> None:
         """Put what stays into `target`, and beside it those of `own` that differ; where most do, they stand anew."""
         later = {n: p for n, p in own.items() if n not in self.own or not torch.equal(self.own[n].to(p), p)}
         anew = 2 * sum(p.numel() for p in later.values()) > sum(p.numel() for p in own.values())
@@ -115,7 +119,7 @@ class _Base:
         for name, whole in self.files.items():
             if not (anew and name == store.OWN + tensors.PACKED):
                 (target / name).write_bytes(whole)
-        if self.operating and all(name.startswith(TOLD_OF) for name in later):
+        if self.operating and (point or all(name.startswith(TOLD_OF) for name in later)):
             config = {**store.read_config(target), store.OPERATING: self.operating}
             (target / store.CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
@@ -134,9 +138,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("target", type=Path)
     parser.add_argument("--coarse", type=float, default=0.6, help="0: as fine as a byte goes (default: 0.6)")
     parser.add_argument("--onto", type=Path, help="a packaged folder whose files stay as they are")
+    parser.add_argument("--keep-point", action="store_true", help="keep its operating point, whatever learnt")
     told = parser.parse_args(argv)
     try:
-        size = package(told.sources, told.target, coarse=told.coarse, onto=told.onto)
+        size = package(told.sources, told.target, coarse=told.coarse, onto=told.onto, keep_point=told.keep_point)
     except (ValueError, OSError) as error:
         print(f"package_weights: {error}", file=sys.stderr)
         return 2

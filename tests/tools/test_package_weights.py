@@ -142,6 +142,8 @@ def test_what_learnt_later_stands_beside_what_stays_as_it_was(
     assert all(torch.equal(now[name], later.get(name, t)) for name, t in before.items())
     point = json.loads((tmp_path / "weights" / CONFIG).read_text()).get(OPERATING, {})
     assert bool(point) == stays  # scores are the decoders'
+    package([new], tmp_path / "kept", "tiny:aya_vision", onto=shipped, keep_point=True)
+    assert json.loads((tmp_path / "kept" / CONFIG).read_text())[OPERATING] == {"temperature": 2.0}
     held = load(tmp_path / "weights", device="cpu").model.added()
     assert all(torch.allclose(held[name].float(), t.float(), atol=1e-6) for name, t in now.items())
     again = taught(tmp_path / "weights", tmp_path / "again", part)  # twice later: two files all the same
@@ -191,6 +193,7 @@ def test_what_did_not_begin_with_it_is_not_put_onto_it(shipped: Path, tmp_path: 
         package([new], tmp_path / "weights", "tiny:aya_vision", onto=shipped)
     assert not (tmp_path / "weights").exists()
     assert package_weights.main([str(new), str(tmp_path / "weights"), "--onto", str(tmp_path / "nowhere")]) == 2
+    assert package_weights.main([str(new), str(tmp_path / "weights"), "--keep-point"]) == 2  # of which folder?
 
 
 def test_what_learnt_later_is_checked_as_the_rest_is(shipped: Path) -> None:
