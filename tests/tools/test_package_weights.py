@@ -35,7 +35,9 @@ from perceptiongpt.model.store import (
 )
 from perceptiongpt.model.tensors import PACKED, read, stored
 from perceptiongpt.model.tiny import FAMILIES
-from perceptiongpt.predict import load
+from perceptiongpt.predict import PACKAGED, load
+
+FROZEN = 165_144_584  # numbers of the default host and of the EfficientNet beside it: `benchmarks/segment_call.py`
 
 
 @pytest.mark.parametrize("coarse", [0.0, 0.6])
@@ -234,3 +236,10 @@ def test_what_was_learnt_before_is_byte_for_byte_what_it_was_when_more_is_learnt
     assert before and before.keys() < after.keys()
     assert all(torch.equal(t, after[name]) for name, t in before.items())
     assert all(name.startswith("decoder.box") for name in after.keys() - before.keys())
+
+
+def test_what_ships_is_under_four_per_cent_of_what_it_answers_with() -> None:
+    """The paper's claim of what trains (C1), the host's projector aside."""
+    own, adapter = read_own(PACKAGED), read(PACKAGED / ADAPTER / ADAPTER_FILE)
+    numbers = sum(t.numel() for part in (own, adapter) for t in part.values())
+    assert 0 < numbers <= 0.04 * (FROZEN + numbers)
