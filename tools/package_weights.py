@@ -47,9 +47,9 @@ def package(
     """Write the mean of `sources` to `target` in a byte a number, or in steps of `coarse`; returns its size in bytes.
 
     With `onto`, a packaged folder that they began with, only what differs from it, and with `keep_point` its operating
-    point whatever learnt. Raises ValueError for a source that
-    differs in more than the numbers of its own (of the first, or of `onto`), a `coarse` that is no share, and beyond
-    the limit; OSError for what can't be read.
+    point whatever learnt. Raises ValueError for a source that differs in more than the numbers of its own (of the
+    first, or of `onto`), a `coarse` that is no share, a `keep_point` without `onto`, and beyond the limit; OSError for
+    what can't be read.
     """
     if not 0 <= coarse <= 1:
         raise ValueError(f"coarse is {coarse}; wanted a share of the root mean square, 0 to 1")
