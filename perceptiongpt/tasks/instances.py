@@ -2,9 +2,9 @@
 
 A mask is a product of one vector with a map that looks alike wherever things do, so of two cups that touch it outlines
 both. A box said by each place for itself (FCOS, arXiv 1904.01355: how far it is to the left, the top, the right and the
-lower end) differs on either side of the line between them. Where several are asked for, a thing's box is what its
-places say, and of a mask whose places say boxes of several things the one stays that was pointed at. Knows maps, masks
-and boxes; nothing of words. Beyond the papers.
+lower end) differs on either side of the line between them. Where several are asked for, the decoded box of a thing
+is what its places say, and of a mask whose places say boxes of several things the one stays that was pointed at. Knows
+maps, masks and boxes; nothing of words. Beyond the papers.
 
 B pictures, N regions, C width of the decoders, h w their map, H W = 2 h, 2 w the places, c places of one mask.
 """

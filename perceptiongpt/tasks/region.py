@@ -129,7 +129,7 @@ class RegionDecoder(nn.Module):
         """states [N, K, D], owner long [N] into the prepared pictures, the words before each where they are read,
         where what was found just before lies [N, S, S] in 0..1, which a decoder that enumerates passes over, and which
         regions (bool [N]) are of several: one that tells things apart cuts their masks to one thing each, and their
-        boxes are what the places of these say.
+        decoded boxes are what the places of these say.
 
         Without words a decoder that reads them has the state alone, which then points nowhere by itself.
         """

@@ -195,7 +195,9 @@ def test_what_did_not_begin_with_it_is_not_put_onto_it(shipped: Path, tmp_path: 
         package([new], tmp_path / "weights", "tiny:aya_vision", onto=shipped)
     assert not (tmp_path / "weights").exists()
     assert package_weights.main([str(new), str(tmp_path / "weights"), "--onto", str(tmp_path / "nowhere")]) == 2
-    assert package_weights.main([str(new), str(tmp_path / "weights"), "--keep-point"]) == 2  # of which folder?
+    with pytest.raises(ValueError, match="keep_point came without onto"):
+        package([new], tmp_path / "weights", "tiny:aya_vision", keep_point=True)
+    assert not (tmp_path / "weights").exists()
 
 
 def test_what_learnt_later_is_checked_as_the_rest_is(shipped: Path) -> None:
