@@ -39,8 +39,12 @@ class Rates:
     host: float = 2e-4
 
 
-AIMS = ("name", "apart", "words", "talk", "align", "ask", "all")
-KEPT = ("name", "apart")  # aims that learn, each its own part of the loss, from pictures whose features are kept
+AIMS = ("name", "apart", "outline", "words", "talk", "align", "ask", "all")
+KEPT = (
+    "name",
+    "apart",
+    "outline",
+)  # aims that learn, each its own part of the loss, from pictures whose features are kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +52,11 @@ class Stage:
     """A stretch of a run with one aim.
 
     `aim`: "name" teaches the projector to name image tokens; "apart" teaches what the setting `tells_apart` adds, and
-    nothing else; "words" trains projector and decoders on words and picture without running the language model, many
-    times faster; "talk" trains what the language model reads of regions and says, without running the decoders; "align"
-    trains the static mapping of an asking plug-in, "ask" its interactive network (LMEye's two stages); "all" trains
-    everything that was added. `frozen`: what keeps still all the
-    same, by the first letters of parameters' names, such as "encoder.".
+    nothing else; "outline" what `refines` adds; "words" trains projector and decoders on words and picture without
+    running the language model, many times faster; "talk" trains what the language model reads of regions and says,
+    without running the decoders; "align" trains the static mapping of an asking plug-in, "ask" its interactive network
+    (LMEye's two stages); "all" trains everything that was added but what "outline" does. `frozen`: what keeps still all
+    the same, by the first letters of parameters' names, such as "encoder.".
     """
 
     aim: str = "all"
@@ -60,7 +64,7 @@ class Stage:
     batch: int = 8  # of all processes together
     accumulate: int = 1
     warmup: int = 50
-    keep: int = 3000  # pictures whose vision features are kept, for the aims "name" and "apart"
+    keep: int = 3000  # pictures whose vision features are kept, for the aims that `KEPT` names
     rates: Rates = Rates()
     frozen: tuple[str, ...] = ()
 

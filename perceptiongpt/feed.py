@@ -25,6 +25,7 @@ from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Sample
 from perceptiongpt.model.align import Gallery, NamedMask, named_masks
 from perceptiongpt.model.instances import Instances
+from perceptiongpt.model.outlines import Outlines
 
 POOL = 8  # batches that are sorted by length together
 SMALL = 1 << 16  # numbers
@@ -57,7 +58,7 @@ class Fed:
 
 @dataclass(frozen=True, eq=False)
 class Picked:
-    """Pictures of a gallery, for the aims "name" and "apart"."""
+    """Pictures of a gallery, for the aims of `config.KEPT`."""
 
     gallery: Gallery | Instances
     rows: Tensor  # long [n]
@@ -222,13 +223,13 @@ def _light(fed: Fed, back: bool = False) -> Fed:
 
 
 def gallery(model: Any, source: Batches, stage: Stage, run: Run, say: Callable[[str], None]) -> Gallery | Instances:
-    """The pictures that the aims "name" and "apart" learn from, seen once, by each process all of them."""
+    """The pictures that the aims of `config.KEPT` learn from, seen once, by each process all of them."""
     say(f"Looking once at {stage.keep} pictures")
     whole = replace(source, rank=0, world=1, count=max(1, stage.keep // stage.batch), seed=run.seed, kept={})
     device, looked = model.backbone.device, _counted(feed(whole, 0, run.workers), whole, say)
     with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
-        if stage.aim == "apart":
-            return Instances.fill(model, (f.batch for f in looked))
+        if stage.aim in (Instances.part, Outlines.part):
+            return (Outlines if stage.aim == Outlines.part else Instances).fill(model, (f.batch for f in looked))
         return Gallery.fill(model, ((f.batch.pixels, f.named) for f in looked if f.named))
 
 

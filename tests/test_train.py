@@ -114,15 +114,19 @@ def test_a_killed_run_goes_on_with_the_same_losses(at: str, unbroken: Path, tmp_
     assert all(torch.equal(p, theirs[n]) for n, p in one.named_parameters())
 
 
-def test_telling_apart_goes_on_with_the_same_losses_and_validates_nothing(tmp_path: Path) -> None:
-    changes = {"stages": (Stage(aim="apart", steps=5, batch=2, keep=4),), "settings": {**SETTINGS, "tells_apart": True}}
+@pytest.mark.parametrize("aim", ["apart", "outline"])
+def test_what_learns_from_kept_maps_goes_on_with_the_same_losses_and_validates_nothing(
+    aim: str, tmp_path: Path
+) -> None:
+    grown = {"tells_apart": True, "refines": aim == "outline"}
+    changes = {"stages": (Stage(aim=aim, steps=5, batch=2, keep=4),), "settings": {**SETTINGS, **grown}}
     whole, out = tmp_path / "whole", tmp_path / "run"
-    train(a_run(whole, **changes), fresh(tells_apart=True), drawn(), silent, questions=[None])  # type: ignore[list-item]
+    train(a_run(whole, **changes), fresh(**grown), drawn(), silent, questions=[None])  # type: ignore[list-item]
     with pytest.raises(Killed):
-        train(a_run(out, **changes), fresh(tells_apart=True), drawn(), killer("apart 4/"))
-    made = train(a_run(out, **changes), fresh(tells_apart=True), drawn(), silent, resume=True)
-    assert log(out) == log(whole) and set(log(out)[0]) == {"stage", "step", "apart", "norm"}
-    assert load(made, *FAMILIES["aya_vision"]()).decoder.apart.out.weight.any()
+        train(a_run(out, **changes), fresh(**grown), drawn(), killer(f"{aim} 4/"))
+    made = train(a_run(out, **changes), fresh(**grown), drawn(), silent, resume=True)
+    assert log(out) == log(whole) and set(log(out)[0]) == {"stage", "step", aim, "norm"}
+    assert getattr(load(made, *FAMILIES["aya_vision"]()).decoder, aim).out.weight.any()
 
 
 def test_a_run_that_is_done_stays_done(unbroken: Path, tmp_path: Path) -> None:

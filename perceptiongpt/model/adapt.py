@@ -110,10 +110,10 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
     """Freeze the host; train what the aim needs of what was added.
 
     "name": the host modules that the settings name (its projector), and what names a pyramid; "apart": what tells
-    things of one kind apart; "words": what "name" trains, the vision tower's adapter, what decodes regions from words
-    and picture, and what tells how they look; "talk": the language model's adapter, region vectors and the rows of new
-    tokens; "align": the static mapping of an asking plug-in; "ask": the rest of it; "all": the plug-ins, the adapters
-    and the named modules.
+    things of one kind apart; "outline": what refines masks, which no other aim trains; "words": what "name" trains, the
+    vision tower's adapter, what decodes regions from words and picture, and what tells how they look; "talk": the
+    language model's adapter, region vectors and the rows of new tokens; "align": the static mapping of an asking
+    plug-in; "ask": the rest of it; "all": the plug-ins, the adapters and the named modules.
     """
     if aim == "words" and not model.settings.read_window:
         raise ValueError("the aim 'words' needs a plug-in that reads words; set settings.read_window to 12, say")
@@ -127,22 +127,23 @@ def choose_trainable(model: Any, aim: str = "all") -> None:
     spoken = ("encoder.", "vis_row", "filler", "location", "echo")
     words = ("decoder.", "fusion", "encoder.look.", "echo.palette.", "namer.", *named)
     for name, parameter in model.named_parameters():
-        added, adapter = not name.startswith("host."), ".lora_" in name
+        added, adapter, outline = not name.startswith("host."), ".lora_" in name, name.startswith("decoder.outline.")
         chosen = {
             "name": name.startswith(("namer.", *named)),
             "apart": name.startswith("decoder.apart."),
-            "words": (name.startswith(words) and not name.startswith("decoder.state."))
+            "outline": outline,
+            "words": (name.startswith(words) and not name.startswith("decoder.state.") and not outline)
             or (adapter and is_vision(name)),
             "talk": name.startswith(spoken) or (adapter and not is_vision(name)),
             "align": name.startswith("asker.static."),
             "ask": name.startswith("asker.") and not name.startswith("asker.static."),
-            "all": added or adapter or (bool(named) and name.startswith(named)),
+            "all": (added and not outline) or adapter or (bool(named) and name.startswith(named)),
         }[aim]
         parameter.requires_grad_(chosen)
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(
             f"the aim {aim!r} leaves nothing to train in this plug-in; give another aim, or the setting that it is for "
-            "(apart: tells_apart; align, ask: ask)"
+            "(apart: tells_apart; outline: refines; align, ask: ask)"
         )
     model.train()
     model.host.eval()  # dropout of frozen parts stays off

@@ -46,7 +46,7 @@ class PerceptionModel(nn.Module):
         self.settings, self.backbone, self.host = settings, backbone, backbone.host
         self.vis_id = backbone.vocab_size
         self.encoder = RegionEncoder(width, backbone.row_norm, settings.decoder_width * settings.region_features)
-        named = ("enumerates", "looks_twice", "weighs_match", "learns_match", "passes_over", "tells_apart")
+        named = ("enumerates", "looks_twice", "weighs_match", "learns_match", "passes_over", "tells_apart", "refines")
         grown = {name: getattr(settings, name) for name in named}
         sizes = (settings.decoder_width, settings.decoder_depth, settings.read_window)
         self.decoder = RegionDecoder(width, 2 * backbone.feature_width, *sizes, **grown, pyramid=backbone.levels)

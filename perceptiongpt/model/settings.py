@@ -23,6 +23,7 @@ GROWN: dict[str, tuple[str, ...]] = {
     "looks_mirrored": (),
     "passes_over": (),
     "tells_apart": ("decoder.apart.",),
+    "refines": ("decoder.outline.",),
     "echoes": ("echo.",),
     "pyramid": ("decoder.mask.pyramid.", "namer."),
 }
@@ -63,6 +64,7 @@ class Settings:
     looks_mirrored: bool = False  # and before that in the picture turned left to right
     passes_over: bool = False  # decoders that enumerate don't point again at what they are shown of a row
     tells_apart: bool = False  # of several that are asked for, each mask is cut to one, by the boxes its places say
+    refines: bool = False  # the mask of a thing that is asked for alone is filled out, or cut, to what it lies on
     echoes: bool = False  # the word after a region is told outright what the region's vector carries
     region_colours: bool = False  # and which colours the region's pixels have
     learns_match: bool = False  # words and picture are matched by learnt projections, too, not by cosine alone
@@ -95,6 +97,8 @@ class Settings:
             raise ValueError(f"pyramid is {self.pyramid!r}; wanted none where no <vis> is decoded")
         if self.passes_over and not self.enumerates:
             raise ValueError("passes_over is true and enumerates false; wanted rows in which to pass over something")
+        if self.refines and not self.tells_apart:
+            raise ValueError("refines is true and tells_apart false; wanted both, or things told apart alone")
         if self.region_colours and not self.echoes:
             raise ValueError("region_colours is true and echoes false; wanted both, or an echo alone")
         if self.learns_match and not self.read_window:

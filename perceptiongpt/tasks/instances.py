@@ -54,10 +54,19 @@ class InstanceReader(nn.Module):
         nn.init.constant_(self.out.bias, WHOLE)  # type: ignore[arg-type]
 
     def forward(self, cells: Tensor, fine: Tensor) -> Tensor:
+        return self.say(self.look(cells, fine))
+
+    def look(self, cells: Tensor, fine: Tensor) -> Tensor:
+        """What each place is told of the thing that covers it: [B, inner, H, W]."""
         # Contiguous: see `pyramid.normal`.
         cells, fine = cells.float().contiguous(), fine.float().contiguous()
         coarse = F.interpolate(self.cells(cells), fine.shape[-2:], mode="bilinear", align_corners=False)
-        far = F.softplus(self.out(self.wider(F.relu(coarse + self.fine(fine)))).float())
+        told: Tensor = self.wider(F.relu(coarse + self.fine(fine)))
+        return told
+
+    def say(self, told: Tensor) -> Tensor:
+        """The boxes of places that were told so: [B, 4, H, W]."""
+        far = F.softplus(self.out(told).float())
         x, y = (((torch.arange(n, device=far.device) + 0.5) / n) for n in (far.shape[-1], far.shape[-2]))
         left, top, right, bottom = far.unbind(1)
         return torch.stack([x - left, y[:, None] - top, x + right, y[:, None] + bottom], dim=1)

@@ -21,6 +21,7 @@ from perceptiongpt.core.slots import Words
 from perceptiongpt.tasks.box import BoxDecoder, BoxEncoder, extent_cxcywh
 from perceptiongpt.tasks.instances import InstanceReader, alone
 from perceptiongpt.tasks.mask import MaskDecoder, MaskEncoder, PreparedMap
+from perceptiongpt.tasks.outline import OutlineRefiner
 from perceptiongpt.tasks.point import PointEncoder, StatePointer, WordPointer, narrowed
 from perceptiongpt.tasks.score import ScoreDecoder, match
 from perceptiongpt.tasks.words import WordReader
@@ -60,6 +61,7 @@ class PreparedPicture:
     keys: Tensor  # [B, I, H] what the pointer compares with, of the language model's cells
     cells_hw: tuple[int, int]
     instances: Tensor | None = None  # [B, 4, 2 h, 2 w] the boxes that places say, where things are told apart
+    told: Tensor | None = None  # [B, c, 2 h, 2 w] and what they say these by, where outlines are refined
 
     @property
     def learnt(self) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -86,6 +88,7 @@ class RegionDecoder(nn.Module):
         learns_match: bool = False,
         passes_over: bool = False,
         tells_apart: bool = False,
+        refines: bool = False,
         pyramid: Sequence[int] = (),
     ) -> None:
         super().__init__()
@@ -101,6 +104,7 @@ class RegionDecoder(nn.Module):
         self.box = BoxDecoder(decoder_width)
         self.score = ScoreDecoder(decoder_width, weighs_match=weighs_match)
         self.apart = InstanceReader(decoder_width) if tells_apart else None
+        self.outline = OutlineRefiner() if refines else None
 
     def prepare(
         self, feature_map: Tensor, cells: Tensor, valid: Tensor | None = None, pyramid: Sequence[Tensor] = ()
@@ -110,12 +114,25 @@ class RegionDecoder(nn.Module):
         hw = (cells.shape[-2], cells.shape[-1])
         prepared = self.mask.prepare(feature_map, cells, valid, pyramid)
         flat = cells.float().flatten(2).transpose(1, 2)
-        # It learns from a map that learns nothing of it.
-        boxes = None if self.apart is None else self.apart(prepared.cells.detach(), prepared.halved.detach())
+        told, boxes = None, None
+        if self.apart is not None:  # it learns from a map that learns nothing of it
+            told = self.apart.look(prepared.cells.detach(), prepared.halved.detach())
+            boxes = self.apart.say(told)
+        told = None if self.outline is None else told
         if isinstance(self.pointer, StatePointer):
-            return PreparedPicture(prepared, self.pointer.prepare(flat), hw, boxes)
+            return PreparedPicture(prepared, self.pointer.prepare(flat), hw, boxes, told)
         shown = F.adaptive_avg_pool2d(prepared.cells.float(), hw).flatten(2).transpose(1, 2)
-        return PreparedPicture(prepared, self.pointer.prepare(flat, shown), hw, boxes)
+        return PreparedPicture(prepared, self.pointer.prepare(flat, shown), hw, boxes, told)
+
+    def refined(self, masks: Tensor, others: Tensor, prepared: PreparedPicture, owner: Tensor) -> Tensor:
+        """Masks [N, 4 h, 4 w] (logits) of the pictures `owner` (long [N]), each filled out or cut to the thing that it
+        lies on, where another look outlined `others`; of a decoder that refines none, as they came."""
+        if self.outline is None or prepared.told is None or prepared.instances is None:
+            return masks
+        with torch.autocast(masks.device.type, enabled=False):
+            told, boxes = prepared.told[owner].float(), prepared.instances[owner].float()
+            refined: Tensor = self.outline(masks.float(), others.float(), told, boxes)
+            return refined
 
     def forward(
         self,
