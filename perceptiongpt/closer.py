@@ -25,7 +25,6 @@ from perceptiongpt.core.boxes import around, iou_xyxy
 from perceptiongpt.core.canvas import Canvas, Four
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.model.pointing import together
-from perceptiongpt.model.seen import Seen
 from perceptiongpt.outlined import Piece, may_refine, outlined
 from perceptiongpt.tasks.mask import MASK_SIDE
 
@@ -40,15 +39,13 @@ def closer(
     eye: Any,
     regions: Sequence[Region],
     said: Spoken,
-    seen: Seen,
     pictures: Sequence[Image.Image],
     which: Sequence[int] | None = None,
 ) -> tuple[Region, ...]:
     """The regions of an answer, in its order, as a second look finds them: all, or those of `which`.
 
-    Those without a box stay as they are, and those whose piece is all of the picture, but for their outlines, which a
-    model that `refines` sees to. `pictures`: those that `said.pictures` counts, as the first look saw them in `seen`. A
-    score is that of the mean of both looks' logits.
+    Those without a box stay as they are, and those whose piece is all of the picture. `pictures`: those that
+    `said.pictures` counts. A score is that of the mean of both looks' logits.
     """
     made, pieces = list(regions), dict[int, Piece]()
     for n, region in enumerate(regions):
@@ -57,9 +54,6 @@ def closer(
             piece = around(region.box, size, TIMES)
             if piece != (0, 0, *size):
                 pieces[n] = piece
-            elif may_refine(eye, said, n):
-                canvas, only = eye.model.backbone.canvas(size), said.regions.at([n])
-                made[n] = outlined(eye, region, only, only.masks, seen, said.pictures[n], canvas, piece, size)
     for start in range(0, len(pieces), AT_ONCE):
         part = list(pieces)[start : start + AT_ONCE]
         for n, region in zip(part, _again(eye, regions, said, {n: pieces[n] for n in part}, pictures), strict=True):

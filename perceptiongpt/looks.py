@@ -49,11 +49,11 @@ def looked(
     answer = replace(told(eye, seen.sources_hw, said, request, canvas), timings=timings)
     started = time.perf_counter()
     if pictures:
-        answer = replace(answer, regions=closer(eye, answer.regions, said, seen, pictures))
+        answer = replace(answer, regions=closer(eye, answer.regions, said, pictures))
     if elsewhere:
         other = tinted(eye, other, request.label)
         there = told(eye, seen.sources_hw, other, request, canvas).regions
-        there = closer(eye, there, other, seen, pictures, elsewhere) if pictures else there
+        there = closer(eye, there, other, pictures, elsewhere) if pictures else there
         surer = [n for n in elsewhere if (there[n].score or 0.0) > (answer.regions[n].score or 0.0)]
         answer = replace(answer, regions=tuple(there[n] if n in surer else r for n, r in enumerate(answer.regions)))
         said = instead(said, other, surer)

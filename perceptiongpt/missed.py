@@ -59,7 +59,7 @@ def missed(
             break
         said, new = _longer(said, one, eye.model.settings.vis_tokens), len(regions)
         regions.append(told(eye, seen.sources_hw, said, request, canvas).regions[new])
-        regions[new] = closer(eye, regions, said, seen, pictures, [new])[new]
+        regions[new] = closer(eye, regions, said, pictures, [new])[new]
         row.append(new)
         others.append(_area(canvas, regions[new]))
     order = [*range(row[0]), *sorted(row, key=lambda n: _middle(regions[n]))]

@@ -61,7 +61,7 @@ class Talk:
         whole = [*self._pictures, *opened] if self.eye.looks_closer else []
         answer = self._answer(said, turn, canvases, seen)
         if whole:
-            answer = replace(answer, regions=closer(self.eye, answer.regions, said, seen, whole))
+            answer = replace(answer, regions=closer(self.eye, answer.regions, said, whole))
         self.turns += [turn, self._spoken(said, answer)]
         self.canvases, self._views, self._pictures, self._seen = canvases, views, whole, seen
         return kept(answer, said, None, least)

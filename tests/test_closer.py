@@ -18,12 +18,9 @@ from perceptiongpt.core.boxes import around, painted
 from perceptiongpt.core.canvas import Four
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.model.pointing import Heard
-from perceptiongpt.model.seen import Seen
 from perceptiongpt.predict import Eye
 from perceptiongpt.talk import Talk
 from perceptiongpt.tasks.mask import MASK_SIDE
-
-NOTHING = Seen((), None)  # what a first look saw, where nobody looks at it again
 
 
 @pytest.fixture
@@ -150,11 +147,11 @@ def test_in_a_crowd_a_second_look_is_told_where_the_others_of_its_breath_are(
     shown = [Region(box=(10.0, 7.0, 30.0, 23.0), score=0.5)] * 5
     monkeypatch.setattr(closely.model, "decode", telling)
     monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, read_window=0))
-    second.closer(closely, shown, said, NOTHING, [photo, photo])
+    second.closer(closely, shown, said, [photo, photo])
     assert told == [None] * 5  # a model that doesn't enumerate knows no others
     told.clear()
     monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, enumerates=True))
-    second.closer(closely, shown, said, NOTHING, [photo, photo])
+    second.closer(closely, shown, said, [photo, photo])
     first, *rest = [one[0] for one in told if one is not None]
     assert first.shape == (MASK_SIDE, MASK_SIDE) and len(rest) == 4
     lower = first[int(0.75 * closely.model.backbone.canvas((10, 8)).reach_xy[1] * MASK_SIDE) :]
@@ -165,7 +162,7 @@ def test_in_a_crowd_a_second_look_is_told_where_the_others_of_its_breath_are(
 def test_what_has_no_box_stays(closely: Eye, photo: Image.Image) -> None:
     said: Any = None
     region = Region(point=(3.0, 4.0), score=0.5)
-    assert second.closer(closely, [region], said, NOTHING, [photo]) == (region,)
+    assert second.closer(closely, [region], said, [photo]) == (region,)
 
 
 # Halves of a piece of the photograph, all of it, and nothing.
@@ -212,7 +209,7 @@ def test_of_two_looks_that_differ_the_one_stands_whose_box_and_mask_agree(
     found = replace(look(second_look, ALL), scores=torch.tensor([1.0]))
     monkeypatch.setattr(closely.model, "decode", lambda *_: found)
     monkeypatch.setattr(closely.model, "settings", replace(closely.model.settings, read_window=0))
-    (region,) = second.closer(closely, [shown], said, NOTHING, [photo])
+    (region,) = second.closer(closely, [shown], said, [photo])
     assert region.score == pytest.approx(float(torch.tensor(0.5).sigmoid()))  # of both looks, whichever stands
     if stands:
         assert region.mask is not None and region.mask.any()
