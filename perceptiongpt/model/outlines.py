@@ -2,7 +2,8 @@
 
 Decoders are wrong about few things that they were taught on, so their mistakes can't be had from these. So the true
 mask of a thing loses a part, or takes on some of a neighbour or of what lies around, and only what refines masks
-(`tasks.outline`) learns to undo it. Knows kept pictures and masks; nothing of words.
+(`tasks.outline`) learns to undo it. How often, and how much of it, are first guesses. Knows kept pictures and masks;
+nothing of words.
 
 C width of the decoders, h w their map, H W = 2 h, 2 w the places.
 """

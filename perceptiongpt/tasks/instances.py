@@ -28,13 +28,13 @@ OUTSIDE = -4.0  # logit of a mask's places that are another thing's
 WHOLE = 0.5413  # softplus of it is 1: at birth each place says the whole canvas, and nothing is told apart
 
 
-class _Wider(nn.Module):
-    """A residual 3 x 3 convolution that looks at places `apart` from each other."""
+class Wider(nn.Module):
+    """A residual 3 x 3 convolution that looks at places `apart` from each other, its channels normed in `groups`."""
 
-    def __init__(self, width: int, apart: int) -> None:
+    def __init__(self, width: int, apart: int, groups: int = 8) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=apart, dilation=apart)
-        self.norm = nn.GroupNorm(8, width)
+        self.norm = nn.GroupNorm(groups, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + F.relu(self.norm(self.conv(x)))
@@ -48,7 +48,7 @@ class InstanceReader(nn.Module):
         super().__init__()
         self.cells = nn.Sequential(nn.GroupNorm(1, width), nn.Conv2d(width, inner, 1))
         self.fine = nn.Sequential(nn.GroupNorm(1, width // 4), nn.Conv2d(width // 4, inner, 1))
-        self.wider = nn.Sequential(*(_Wider(inner, apart) for apart in (1, 2, 4)))
+        self.wider = nn.Sequential(*(Wider(inner, apart) for apart in (1, 2, 4)))
         self.out = nn.Conv2d(inner, 4, 1)
         nn.init.zeros_(self.out.weight)
         nn.init.constant_(self.out.bias, WHOLE)  # type: ignore[arg-type]

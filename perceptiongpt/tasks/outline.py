@@ -15,20 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from perceptiongpt.tasks.instances import Wider
+
+GROUPS = 4  # in which channels are normed
 SURE = 6.0  # logits beyond which a mask says no more
 STEP = 3.0  # logits that one unit of the network's answer moves a mask by
-
-
-class _Residual(nn.Module):
-    """A residual 3 x 3 convolution that looks at places `apart` from each other."""
-
-    def __init__(self, width: int, apart: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=apart, dilation=apart)
-        self.norm = nn.GroupNorm(4, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + F.relu(self.norm(self.conv(x)))
 
 
 class OutlineRefiner(nn.Module):
@@ -40,11 +31,11 @@ class OutlineRefiner(nn.Module):
         super().__init__()
         self.told = nn.Sequential(nn.GroupNorm(1, width), nn.Conv2d(width, inner, 1))
         self.mask = nn.Conv2d(5, inner, 3, padding=1)
-        self.norm = nn.GroupNorm(4, inner)
-        self.down = nn.Sequential(nn.Conv2d(inner, inner, 1), nn.GroupNorm(4, inner), nn.ReLU())
-        self.wider = nn.Sequential(*(_Residual(inner, apart) for apart in (1, 2, 4)))
+        self.norm = nn.GroupNorm(GROUPS, inner)
+        self.down = nn.Sequential(nn.Conv2d(inner, inner, 1), nn.GroupNorm(GROUPS, inner), nn.ReLU())
+        self.wider = nn.Sequential(*(Wider(inner, apart, GROUPS) for apart in (1, 2, 4)))
         self.up = nn.Conv2d(inner, inner, 1)
-        self.last = _Residual(inner)
+        self.last = Wider(inner, 1, GROUPS)
         self.out = nn.Conv2d(inner, 1, 1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
