@@ -88,7 +88,8 @@ def _again(
         region = replace(regions[n], score=score)
         before, steady = _outline(large, first)
         after, again = _outline(canvas, second)
-        stands = again >= steady or _iou(before, _moved(after, x, y)) >= OUTLINED
+        alike = _iou(before, _moved(after, x, y))
+        stands = again >= steady or alike >= OUTLINED
         stands = stands and region.box is not None and _iou(box, region.box) >= AGREE
         if stands:
             region = replace(region, box=box)
@@ -96,7 +97,7 @@ def _again(
                 mask = np.zeros(picture.size[::-1], bool)
                 mask[y:bottom, x:right] = canvas.masks_out(inside)[0]
                 region = replace(region, mask=mask)
-        if may_refine(eye, said, n):
+        if alike >= AGREE and may_refine(eye, said, n):
             other = second.masks
             one = replace(second, masks=_nearer(first.masks, pieces[n], large, canvas, other))
             if stands:

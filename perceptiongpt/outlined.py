@@ -1,8 +1,8 @@
 """Outlines refined: the mask of a thing that is asked for alone is filled out, or cut, to what it lies on.
 
-It wants two looks: where they differ, the thing ends elsewhere than one of them says. Where several are asked for,
-masks are cut to one thing each already, and the others of a row tell where to end. Knows regions in pixels, what was
-said and what a look saw. Knows neither prompts nor judging. Beyond the papers.
+It wants two looks at one thing: where they differ, it ends elsewhere than one of them says. Where several are asked
+for, masks are cut to one thing each already, and the others of a row tell where to end. Knows regions in pixels, what
+was said and what a look saw. Knows neither prompts nor judging. Beyond the papers.
 """
 
 from __future__ import annotations
