@@ -86,16 +86,39 @@ def test_it_is_given_the_look_that_stands_and_what_the_piece_shows(
     monkeypatch.setattr(second, "TIMES", 1.5)
     monkeypatch.setattr(closely.model.decoder, "refined", telling)
     answered(closely, photo)
-    monkeypatch.setattr(second, "AGREE", 2.0)  # the first look stands, whatever the second finds
+    outline: Any = second._outline
+    monkeypatch.setattr(second, "OUTLINED", 2.0)
+    # The first look is surer of itself, so it stands.
+    monkeypatch.setattr(
+        second, "_outline", lambda where, found: (outline(where, found)[0], where.size_wh == photo.size)
+    )
     answered(closely, photo)
-    monkeypatch.setattr(second, "TIMES", 1000.0)  # there is no second: nothing is refined
-    (refined, *_), shown = answered(closely, photo)
-    assert refined is shown[0] and len(given) == 2
     (then, before, piece), (first, after, same_piece) = given
     assert torch.equal(piece, same_piece)
     assert then.shape == first.shape and not torch.equal(then, first)
     assert torch.equal(before, first) and torch.equal(after, then)  # the other look's
     assert float((first > 0).float().mean()) > 2 * 4 * 6 / first[0].numel()  # the same thing, from closer by
+
+
+def test_nothing_is_refined_without_a_second_look_or_where_it_means_another_thing(
+    closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = list[torch.Tensor]()
+
+    def telling(masks: torch.Tensor, *_: Any) -> torch.Tensor:
+        called.append(masks)
+        return masks
+
+    monkeypatch.setattr(second, "TIMES", 1.5)
+    monkeypatch.setattr(closely.model.decoder, "refined", telling)
+    answered(closely, photo)
+    assert len(called) == 1
+    monkeypatch.setattr(second, "AGREE", 2.0)
+    answered(closely, photo)
+    monkeypatch.setattr(second, "AGREE", 0.0)
+    monkeypatch.setattr(second, "TIMES", 1000.0)
+    (region, *_), shown = answered(closely, photo)
+    assert region is shown[0] and len(called) == 1
 
 
 def test_a_mask_that_is_refined_to_nothing_stays(
