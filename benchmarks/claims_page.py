@@ -228,7 +228,7 @@ def sentences(speed: dict[str, Any], worlds: Worlds) -> str:
     first = {r["format"]: r for r in speed["rows"] if (r["objects"], r["batch"]) == (8, 1)}
     tokens = ", ".join(f"{n} {r['tokens']:.1f}" for n, r in first.items() if n in PLAIN)
     told = [
-        "C1 (under 4 % trains): 3.99 % of the packaged model without its projector, 6.17 % with it "
+        "C1 (under 4 % trains): 3.999 % of the packaged model without its projector, 6.17 % with it "
         "(docs/model_card.md): holds; the small hosts here have layers of their own learnt, so a share of them says "
         "nothing.",
         f"C3 (one token an object): {first['vis']['tokens']:.0f} for box and mask; {tokens}: holds.",
