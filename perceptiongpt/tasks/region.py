@@ -116,9 +116,9 @@ class RegionDecoder(nn.Module):
         flat = cells.float().flatten(2).transpose(1, 2)
         told, boxes = None, None
         if self.apart is not None:  # it learns from a map that learns nothing of it
-            told = self.apart.look(prepared.cells.detach(), prepared.halved.detach())
-            boxes = self.apart.say(told)
-        told = None if self.outline is None else told
+            maps = prepared.cells.detach(), prepared.halved.detach()
+            told = None if self.outline is None else self.apart.look(*maps)
+            boxes = self.apart(*maps) if told is None else self.apart.say(told)
         if isinstance(self.pointer, StatePointer):
             return PreparedPicture(prepared, self.pointer.prepare(flat), hw, boxes, told)
         shown = F.adaptive_avg_pool2d(prepared.cells.float(), hw).flatten(2).transpose(1, 2)
