@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -25,7 +24,7 @@ from perceptiongpt.core.boxes import around, iou_xyxy
 from perceptiongpt.core.canvas import Canvas, Four
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.model.pointing import together
-from perceptiongpt.outlined import Piece, may_refine, outlined
+from perceptiongpt.outlined import Piece, laid, may_refine, outlined
 from perceptiongpt.tasks.mask import MASK_SIDE
 
 TIMES = 2.2  # sides of a region's box that its piece is long
@@ -81,28 +80,24 @@ def _again(
     made = []
     rows = zip(which, canvases, whole, eye.operating.scores(logits).tolist(), strict=True)
     for i, (n, canvas, picture, score) in enumerate(rows):
-        x, y, right, bottom = pieces[n]
+        piece = pieces[n]
         first, second, large = said.regions.at([n]), found.at([i]), backbone.canvas(picture.size)
-        (box,), inside = canvas.found_out(second, eye.operating.agree)
-        box = _moved(box, x, y)
         region = replace(regions[n], score=score)
+        nearer = laid(region, second, eye.operating.agree, canvas, piece, picture.size)
         before, steady = _outline(large, first)
         after, again = _outline(canvas, second)
-        alike = _iou(before, _moved(after, x, y))
+        alike = _iou(before, _moved(after, *piece[:2]))
         stands = again >= steady or alike >= OUTLINED
-        stands = stands and region.box is not None and _iou(box, region.box) >= AGREE
+        assert nearer.box is not None and region.box is not None  # as all have that have a piece
+        stands = stands and _iou(nearer.box, region.box) >= AGREE
         if stands:
-            region = replace(region, box=box)
-            if region.mask is not None:
-                mask = np.zeros(picture.size[::-1], bool)
-                mask[y:bottom, x:right] = canvas.masks_out(inside)[0]
-                region = replace(region, mask=mask)
+            region = nearer
         if alike >= AGREE and may_refine(eye, said, n):
             other = second.masks
-            one = replace(second, masks=_nearer(first.masks, pieces[n], large, canvas, other))
+            one = replace(second, masks=_nearer(first.masks, piece, large, canvas, other))
             if stands:
                 one, other = second, one.masks
-            region = outlined(eye, region, one, other, seen, i, canvas, pieces[n], picture.size)
+            region = outlined(eye, region, one, other, seen, i, canvas, piece, picture.size)
         made.append(region)
     return made
 

@@ -40,11 +40,8 @@ class Rates:
 
 
 AIMS = ("name", "apart", "outline", "words", "talk", "align", "ask", "all")
-KEPT = (
-    "name",
-    "apart",
-    "outline",
-)  # aims that learn, each its own part of the loss, from pictures whose features are kept
+# Aims that learn, each its own part of the loss, from pictures whose features are kept.
+KEPT = ("name", "apart", "outline")
 
 
 @dataclass(frozen=True, kw_only=True)

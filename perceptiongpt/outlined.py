@@ -48,7 +48,15 @@ def outlined(
     masks = eye.model.decoder.refined(found.masks, others, seen.prepared, owner)
     if region.box is None or not bool((masks > 0).any()):
         return region
-    (box,), inside = canvas.found_out(replace(found, masks=masks), 0.0)
+    return laid(region, replace(found, masks=masks), 0.0, canvas, piece, size_wh)
+
+
+def laid(
+    region: Region, found: Regions, agree: float, canvas: Canvas, piece: Piece, size_wh: tuple[int, int]
+) -> Region:
+    """A region of a picture of `size_wh` with box and mask, where it has one, of `found`, one region on the canvas of
+    `piece`; `agree` as `Canvas.found_out` takes it."""
+    (box,), inside = canvas.found_out(found, agree)
     x, y, right, bottom = piece
     region = replace(region, box=(box[0] + x, box[1] + y, box[2] + x, box[3] + y))
     if region.mask is None:

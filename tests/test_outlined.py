@@ -52,6 +52,17 @@ def left_half(masks: torch.Tensor, *_: Any) -> torch.Tensor:
     return halves
 
 
+class Calls:
+    """Leaves masks as they are, and keeps them."""
+
+    def __init__(self) -> None:
+        self.masks: list[torch.Tensor] = []
+
+    def __call__(self, masks: torch.Tensor, *_: Any) -> torch.Tensor:
+        self.masks.append(masks)
+        return masks
+
+
 def same(one: Region, other: Region) -> bool:
     return one.box == other.box and one.score == other.score and np.array_equal(one.mask, other.mask)
 
@@ -103,22 +114,17 @@ def test_it_is_given_the_look_that_stands_and_what_the_piece_shows(
 def test_nothing_is_refined_without_a_second_look_or_where_it_means_another_thing(
     closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called = list[torch.Tensor]()
-
-    def telling(masks: torch.Tensor, *_: Any) -> torch.Tensor:
-        called.append(masks)
-        return masks
-
+    called = Calls()
     monkeypatch.setattr(second, "TIMES", 1.5)
-    monkeypatch.setattr(closely.model.decoder, "refined", telling)
+    monkeypatch.setattr(closely.model.decoder, "refined", called)
     answered(closely, photo)
-    assert len(called) == 1
+    assert len(called.masks) == 1
     monkeypatch.setattr(second, "AGREE", 2.0)
     answered(closely, photo)
     monkeypatch.setattr(second, "AGREE", 0.0)
     monkeypatch.setattr(second, "TIMES", 1000.0)
     (region, *_), shown = answered(closely, photo)
-    assert region is shown[0] and len(called) == 1
+    assert region is shown[0] and len(called.masks) == 1
 
 
 def test_a_mask_that_is_refined_to_nothing_stays(
@@ -135,16 +141,11 @@ def test_a_mask_that_is_refined_to_nothing_stays(
 def test_a_model_that_looks_no_closer_refines_nothing(
     closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called = list[torch.Tensor]()
-
-    def telling(masks: torch.Tensor, *_: Any) -> torch.Tensor:
-        called.append(masks)
-        return masks
-
-    monkeypatch.setattr(closely.model.decoder, "refined", telling)
+    called = Calls()
+    monkeypatch.setattr(closely.model.decoder, "refined", called)
     settings = closely.model.settings
     monkeypatch.setattr(second, "TIMES", 0.5)  # boxes of random weights fill pictures
     monkeypatch.setattr(closely.model, "settings", replace(settings, looks_closer=False))
-    assert len(closely.segment(photo, "the red circle")) and not called
+    assert len(closely.segment(photo, "the red circle")) and not called.masks
     monkeypatch.setattr(closely.model, "settings", settings)
-    assert len(closely.segment(photo, "the red circle")) and called
+    assert len(closely.segment(photo, "the red circle")) and called.masks

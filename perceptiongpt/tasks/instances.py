@@ -25,6 +25,7 @@ FEW = 12  # places of a mask that are too few to tell anything
 TRIED = 24  # boxes of a mask that may be another thing's
 SAMPLED = 400  # places of a mask that are compared with each other
 OUTSIDE = -4.0  # logit of a mask's places that are another thing's
+INNER = 32  # numbers that a place is told
 WHOLE = 0.5413  # softplus of it is 1: at birth each place says the whole canvas, and nothing is told apart
 
 
@@ -44,7 +45,7 @@ class InstanceReader(nn.Module):
     """The decoders' map [B, C, h, w] and their finest one, halved [B, C / 4, H, W] -> boxes xyxy [B, 4, H, W] in 0..1
     of the canvas, which may reach beyond it."""
 
-    def __init__(self, width: int, inner: int = 32) -> None:
+    def __init__(self, width: int, inner: int = INNER) -> None:
         super().__init__()
         self.cells = nn.Sequential(nn.GroupNorm(1, width), nn.Conv2d(width, inner, 1))
         self.fine = nn.Sequential(nn.GroupNorm(1, width // 4), nn.Conv2d(width // 4, inner, 1))

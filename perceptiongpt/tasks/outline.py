@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from perceptiongpt.tasks.instances import Wider
+from perceptiongpt.tasks.instances import INNER, Wider
 
 GROUPS = 4  # in which channels are normed
 SURE = 6.0  # logits beyond which a mask says no more
@@ -27,7 +27,7 @@ class OutlineRefiner(nn.Module):
     places of their pictures were told [N, c, H, W] and the boxes that these say [N, 4, H, W] xyxy -> masks, logits
     [N, 4 h, 4 w]; as they came at birth, but for what is beyond `SURE`."""
 
-    def __init__(self, width: int = 32, inner: int = 16) -> None:
+    def __init__(self, width: int = INNER, inner: int = 16) -> None:
         super().__init__()
         self.told = nn.Sequential(nn.GroupNorm(1, width), nn.Conv2d(width, inner, 1))
         self.mask = nn.Conv2d(5, inner, 3, padding=1)
