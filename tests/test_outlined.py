@@ -138,14 +138,13 @@ def test_a_mask_that_is_refined_to_nothing_stays(
     assert all(same(a, b) for a, b in zip(after[:4], before[:4], strict=True))
 
 
-def test_a_model_that_looks_no_closer_refines_nothing(
+def test_what_is_not_looked_at_again_is_not_refined(
     closely: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called = Calls()
     monkeypatch.setattr(closely.model.decoder, "refined", called)
-    settings = closely.model.settings
     monkeypatch.setattr(second, "TIMES", 0.5)  # boxes of random weights fill pictures
-    monkeypatch.setattr(closely.model, "settings", replace(settings, looks_closer=False))
+    monkeypatch.setattr(closely, "as_found", True)
     assert len(closely.segment(photo, "the red circle")) and not called.masks
-    monkeypatch.setattr(closely.model, "settings", settings)
+    monkeypatch.setattr(closely, "as_found", False)
     assert len(closely.segment(photo, "the red circle")) and called.masks

@@ -118,7 +118,7 @@ def test_a_killed_run_goes_on_with_the_same_losses(at: str, unbroken: Path, tmp_
 def test_what_learns_from_kept_maps_goes_on_with_the_same_losses_and_validates_nothing(
     aim: str, tmp_path: Path
 ) -> None:
-    grown = {"tells_apart": True, "refines": aim == "outline"}
+    grown = {"tells_apart": True, "looks_closer": aim == "outline", "refines": aim == "outline"}
     changes = {"stages": (Stage(aim=aim, steps=5, batch=2, keep=4),), "settings": {**SETTINGS, **grown}}
     whole, out = tmp_path / "whole", tmp_path / "run"
     train(a_run(whole, **changes), fresh(**grown), drawn(), silent, questions=[None])  # type: ignore[list-item]

@@ -97,8 +97,11 @@ class Settings:
             raise ValueError(f"pyramid is {self.pyramid!r}; wanted none where no <vis> is decoded")
         if self.passes_over and not self.enumerates:
             raise ValueError("passes_over is true and enumerates false; wanted rows in which to pass over something")
-        if self.refines and not self.tells_apart:
-            raise ValueError("refines is true and tells_apart false; wanted both, or things told apart alone")
+        if self.refines and not (self.tells_apart and self.looks_closer):
+            raise ValueError(
+                f"refines is true, tells_apart {self.tells_apart}, looks_closer {self.looks_closer}; wanted all three: "
+                "masks are refined by the boxes that places say, and by a second look"
+            )
         if self.region_colours and not self.echoes:
             raise ValueError("region_colours is true and echoes false; wanted both, or an echo alone")
         if self.learns_match and not self.read_window:

@@ -63,7 +63,7 @@ def test_masks_are_spoilt_in_many_ways_and_the_same_seed_gives_the_same() -> Non
 def test_two_looks_are_spoilt_alike_or_each_by_itself(
     equipped: Make, sample: Make, batch: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = equipped(tells_apart=True, refines=True, read_window=4)
+    model = equipped(tells_apart=True, looks_closer=True, refines=True, read_window=4)
     pictures, given = kept(model, sample, batch), list[bool]()
     refine = model.decoder.outline.forward
 
@@ -79,7 +79,7 @@ def test_two_looks_are_spoilt_alike_or_each_by_itself(
 
 
 def test_it_learns_and_nothing_else_does(equipped: Make, sample: Make, batch: Make) -> None:
-    model = equipped(tells_apart=True, refines=True, read_window=4)
+    model = equipped(tells_apart=True, looks_closer=True, refines=True, read_window=4)
     choose_trainable(model, "outline")
     pictures = kept(model, sample, batch)
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -103,7 +103,7 @@ def test_it_learns_and_nothing_else_does(equipped: Make, sample: Make, batch: Ma
 def test_a_share_of_the_pictures_costs_that_share_and_pictures_without_a_thing_nothing(
     equipped: Make, sample: Make, batch: Make
 ) -> None:
-    model = equipped(tells_apart=True, refines=True, read_window=4)
+    model = equipped(tells_apart=True, looks_closer=True, refines=True, read_window=4)
     pictures = kept(model, sample, batch)
     costs = []
     for share in (None, {"pictures": 0.5}):
@@ -122,6 +122,7 @@ def test_without_what_refines_there_is_nothing_to_teach(equipped: Make) -> None:
         choose_trainable(equipped(tells_apart=True), "outline")
 
 
-def test_outlines_are_refined_only_where_things_are_told_apart(equipped: Make) -> None:
-    with pytest.raises(ValueError, match="refines is true and tells_apart false"):
-        equipped(refines=True)
+@pytest.mark.parametrize("alone", ["tells_apart", "looks_closer"])
+def test_outlines_are_refined_only_where_things_are_told_apart_and_looked_at_closer(alone: str, equipped: Make) -> None:
+    with pytest.raises(ValueError, match=r"refines is true, .*wanted all three"):
+        equipped(refines=True, **{alone: True})
