@@ -354,6 +354,43 @@ def twelfth_light() -> Run:
     )
 
 
+def whole_light() -> Run:
+    """All that `first_light` to `twelfth_light` did one after the other, in one run from the bare host: every part is
+    there from the beginning. `perceptiongpt calibrate` afterwards.
+
+    What ships did not come of it, and it has not been run whole: each stage a few steps, by which it takes nine hours of
+    one CPU thread with AMX.
+    """
+    first, twelfth = first_light(), twelfth_light()
+    apart, outline = eleventh_light().stages[0], twelfth.stages[0]
+    return replace(
+        first,
+        name="whole_light",
+        out="runs/whole_light",
+        data=(
+            ("alike:train", 0.28),
+            ("missing:train", 0.20),
+            ("scenes:train", 0.18),
+            ("pointed:train", 0.16),
+            ("closer:train", 0.08),
+            ("questions:train", 0.05),
+            ("photos:train", 0.05),
+        ),
+        stages=(
+            Stage(aim="name", steps=2000, batch=32, warmup=20, keep=4800, rates=Rates(heads=1.5e-3, host=2e-3)),
+            Stage(aim="words", steps=3000, batch=8, warmup=60, rates=Rates(heads=1e-3, host=3e-4, vision=5e-4)),
+            Stage(steps=400, batch=4, warmup=30, rates=Rates(heads=3e-4, adapter=8e-4, host=0.0, vision=0.0)),
+            Stage(
+                aim="talk", steps=300, warmup=30, rates=Rates(heads=2e-3, rows=0.0, adapter=0.0), frozen=("encoder.",)
+            ),
+            apart,
+            outline,
+        ),
+        settings={**first.settings, **twelfth.settings},
+        weights=Weights(name=0.2, match=0.3, look=0.3, cycle=0.1, score=1.0),
+    )
+
+
 # A narrow static path: where all is told in advance, there is nothing left to ask for.
 ASK = {"network": "rvii", "reads": "grid", "static_tokens": 4, "replies": 5, "width": 256, "depth": 3}
 
@@ -397,6 +434,7 @@ PRESETS: dict[str, Callable[[], Run]] = {
     "tenth_light": tenth_light,
     "eleventh_light": eleventh_light,
     "twelfth_light": twelfth_light,
+    "whole_light": whole_light,
     "lmeye_align": lmeye_align,
     "lmeye_instruct": lmeye_instruct,
 }

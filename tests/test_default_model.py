@@ -81,6 +81,12 @@ def test_kinds_that_others_taught_are_not_called_novel(bench: dict[str, Any]) ->
     assert novel >= {*coco, *imagenet}  # a misspelt one would be asked about all the same
 
 
+def test_photographs_of_several_parts_are_one_row_by_hand(bench: dict[str, Any]) -> None:
+    known, novel = {"rec": {"acc50": 1.0, "n": 12}}, {"rec": {"acc50": 0.6, "n": 20}}
+    assert bench["pooled"](known, novel) == {"acc50": 0.75, "n": 32}
+    assert bench["pooled"](known, {"rec": {"acc50": None, "n": 0}}) == {"acc50": None, "n": 12}
+
+
 def test_a_page_keeps_what_stands_around_the_marks(bench: dict[str, Any], tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("above\n" + bench["MARK"][0] + "\nold\n" + bench["MARK"][1] + "\nbelow\n", encoding="utf-8")
@@ -96,7 +102,7 @@ def test_every_part_asks_the_same_each_time(bench: dict[str, Any], split: str) -
         return data_hash(Judged(q, Said("")) for q in islice(asked, 3))
 
     sources = bench["sources"](split)
-    assert {row[0] for row in bench["ROWS"]} == {*sources, "cost"}
+    assert {row[0] for row in bench["ROWS"]} == {*sources, "photos-all", "cost"}
     assert [hashed(data) for data in sources.values()] == [hashed(data) for data in sources.values()]
 
 

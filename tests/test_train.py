@@ -21,11 +21,13 @@ from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.shapes import shapes
 from perceptiongpt.feed import Batches, TrainError, feed, named_regions
 from perceptiongpt.model.perception import PerceptionModel, equip
-from perceptiongpt.model.store import load
+from perceptiongpt.model.settings import GROWN, Settings
+from perceptiongpt.model.store import load, read_config
 from perceptiongpt.model.tiny import FAMILIES
-from perceptiongpt.predict import Eye
+from perceptiongpt.predict import PACKAGED, Eye
 from perceptiongpt.presets import preset
 from perceptiongpt.rates import schedule
+from perceptiongpt.sources import open_source
 from perceptiongpt.train import train
 
 Make = Callable[..., Any]
@@ -127,6 +129,20 @@ def test_what_learns_from_kept_maps_goes_on_with_the_same_losses_and_validates_n
     made = train(a_run(out, **changes), fresh(**grown), drawn(), silent, resume=True)
     assert log(out) == log(whole) and set(log(out)[0]) == {"stage", "step", aim, "norm"}
     assert getattr(load(made, *FAMILIES["aya_vision"]()).decoder, aim).out.weight.any()
+
+
+def test_one_run_teaches_every_part_that_ships(tmp_path: Path) -> None:
+    whole, shipped = preset("whole_light"), read_config(PACKAGED)["settings"]
+    assert Settings(**whole.settings) == Settings(**shipped)
+    model = equip(*FAMILIES["aya_vision"](), **{**whole.settings, **SETTINGS, "lora_vision_layers": 1, "pyramid": ""})
+    born = {name: parameter.detach().clone() for name, parameter in model.added().items()}
+    stages = tuple(replace(stage, steps=2, batch=2, keep=4) for stage in whole.stages)
+    samples = Mix([(open_source("alike:train", 0, silent), 1.0)], seed=0)  # several in one breath
+    train(a_run(tmp_path / "whole", stages=stages, weights=whole.weights), model, samples, silent)
+    assert len({line["stage"] for line in log(tmp_path / "whole")}) == len(stages)
+    learnt = {name for name, parameter in model.added().items() if not torch.equal(parameter, born[name])}
+    parts = [part for setting, added in GROWN.items() if setting != "pyramid" for part in added]
+    assert [part for part in parts if not any(name.startswith(part) for name in learnt)] == []
 
 
 def test_a_run_that_is_done_stays_done(unbroken: Path, tmp_path: Path) -> None:
