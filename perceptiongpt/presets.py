@@ -358,8 +358,7 @@ def whole_light() -> Run:
     """All that `first_light` to `twelfth_light` did one after the other, in one run from the bare host: every part is
     there from the beginning. `perceptiongpt calibrate` afterwards.
 
-    What ships did not come of it, and it has not been run whole: each stage a few steps, by which it takes nine hours of
-    one CPU thread with AMX.
+    What ships did not come of it, and it has not been run whole, but a few steps of each stage.
     """
     first, twelfth = first_light(), twelfth_light()
     apart, outline = eleventh_light().stages[0], twelfth.stages[0]
