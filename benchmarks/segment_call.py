@@ -85,8 +85,11 @@ def trained_shares(model: Any) -> dict[str, float]:
     host's modules (a projector)."""
     from perceptiongpt.model.adapt import choose_trainable
 
-    choose_trainable(model, "all")
-    every = [(name, p.numel(), p.requires_grad) for name, p in model.named_parameters()]
+    learnt = set[str]()
+    for aim in ("all", *(["outline"] if model.settings.refines else [])):  # which "all" leaves out
+        choose_trainable(model, aim)
+        learnt |= {name for name, p in model.named_parameters() if p.requires_grad}
+    every = [(name, p.numel(), name in learnt) for name, p in model.named_parameters()]
     total = sum(n for _, n, _ in every) + model.backbone.own_parameters
     trained = sum(n for _, n, trains in every if trains)
     hosts = sum(n for name, n, trains in every if trains and name.startswith("host.") and ".lora_" not in name)

@@ -53,6 +53,14 @@ def test_a_segment_call_is_measured_whole_and_in_parts(segment_call: dict[str, A
     assert table.count("wanted <=") == len(written["at_most"])
 
 
+def test_the_trained_share_counts_every_part_that_learns(segment_call: dict[str, Any]) -> None:
+    grown = {"tells_apart": True, "looks_closer": True, "refines": True}
+    plain, refining = (equip(*FAMILIES["aya_vision"](), decoder_width=16, **more) for more in ({}, grown))
+    added = [sum(p.numel() for p in model.added().values()) for model in (plain, refining)]
+    told = [segment_call["trained_shares"](model)["trained"] for model in (plain, refining)]
+    assert told[1] - told[0] == added[1] - added[0] > 0
+
+
 def test_calls_that_look_closer_are_measured_among_others(segment_call: dict[str, Any]) -> None:
     def segment(picture: Any, phrase: str) -> Any:
         asked.append(phrase)
