@@ -215,12 +215,11 @@ def measure(model: str, split: str, n: int, out: Path, threads: int, quick: bool
     novel = parts["novel"]["values"]
     novel["unnamed"] = without(NAMED_BY_COCO, novel["by_category"])
     novel["unclassed"] = without(NAMED_BY_COCO + NAMED_BY_IMAGENET, novel["by_category"])
-    photos, others = parts["photos"], parts["photos-novel"]
-    all_photos = {"values": pooled(photos["values"], others["values"]), "data": f"{photos['data']}, {others['data']}"}
+    both = parts["photos"], parts["photos-novel"]
+    data = ", ".join(part["data"] for part in both)
+    parts["photos-all"] = {"values": pooled(*(part["values"] for part in both)), "data": data}
     values, said = cost(model, out, threads, quick)
-    commands = [part["command"] for part in parts.values()] + [said]
-    parts["photos-all"] = all_photos
-    parts["cost"] = {"values": values, "data": ""}
+    parts["cost"] = {"values": values, "data": "", "command": said}
     card = parts["scenes"]["values"]["protocol"]
     return {
         "benchmark": "default_model",
@@ -230,7 +229,7 @@ def measure(model: str, split: str, n: int, out: Path, threads: int, quick: bool
         "n": n,
         "rows": rows_of(parts),
         "whole_picture_as_answer": {data: floor(data) for part, data in sources(split).items() if "photos" in part},
-        "commands": commands,
+        "commands": [part["command"] for part in parts.values() if "command" in part],
         "protocol": {k: card[k] for k in ("answers", "answers_scored", "resolution", "intervals", "dtype", "git")},
         "command": command,
     }

@@ -39,6 +39,8 @@ def test_a_quick_run_fills_every_row_and_the_page_and_goes_on(
     assert all(row["met"] in (None, True, False) for row in told["rows"])
     by = {row["key"]: row for row in told["rows"]}
     assert by["groups: group.f1"]["n"] == 8 and len(by["groups: group.f1"]["detail"]) == 8
+    assert by["photos-all: acc50"]["n"] == by["photos: rec.acc50"]["n"] + by["photos-novel: rec.acc50"]["n"] > 0
+    assert len(told["commands"]) == len(bench["sources"]("val")) + 1
     assert by["cost: download"]["value"] > 1
     assert by["questions: vqa.exact"]["value"] is not None
     assert told["split"] == "val" and "scenes:test" not in json.dumps(told["commands"])
