@@ -4,7 +4,7 @@ Knows the layout of iconify's npm packages and which drawings show something els
 of splits (splits.py: drawings are for training alone) nor of characters: emoji.py and iconify both name a picture after
 its character's Unicode name. Aliases aren't followed: what bears another name may show something else.
 
-    python tools/objects/drawings.py STAGING NOTO_PACKAGE TWEMOJI_PACKAGE
+    python tools/objects/drawings.py STAGING PACKAGE [PACKAGE ...]
 """
 
 import io
