@@ -35,6 +35,7 @@ from perceptiongpt.model.attention import attend_by_products
 from perceptiongpt.model.generate import MOST_REGIONS, Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.seen import Seen as Encoded
+from perceptiongpt.ordinal import counted
 from perceptiongpt.telling import Request, foreseen, kept, left_to_right, without_masks
 
 PACKAGED = Path(__file__).parent / "weights"
@@ -250,7 +251,7 @@ class SeenAll:
         spoken = self.eye.hear(prompts, self.encoded, self.rows, **{**foreseen(renderer, requests), **how})
         most, shared = how.get("max_regions", MOST_REGIONS), (self.encoded, self.pictures, self.mirror)
         rows = zip(spoken, requests, canvases, strict=True)
-        looks = [looked(self.eye, *row, *shared, most) for row in rows]
+        looks = counted(self, [looked(self.eye, *row, *shared, most) for row in rows], requests, how)
         made = [kept(*one, request.label, least) for one, request in zip(looks, requests, strict=True)]
         total = self.vision + time.perf_counter() - started
         return [replace(a, timings={"vision": self.vision, **a.timings, "total": total}) for a in made]
@@ -259,8 +260,7 @@ class SeenAll:
 class Seen:
     """One encoded picture that may be asked again and again: `seen.segment("the red mug")`.
 
-    The verbs are those of `SeenAll`, one answer each. In an answer's timings "vision" is what the look took, once,
-    and "total" counts it.
+    The verbs are those of `SeenAll`, one answer each. Its timings count "vision", what the look took once, in "total".
     """
 
     def __init__(self, all_of_it: SeenAll) -> None:

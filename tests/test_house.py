@@ -54,7 +54,9 @@ ARROWS: dict[str, set[str]] = {
     "mirrored": {"core", "data", "tasks", "model", "closer"},
     "missed": {"core", "data", "tasks", "model", "closer", "telling", "tinted"},
     "looks": {"core", "model", "closer", "mirrored", "missed", "telling", "tinted"},
-    "predict": {"core", "data", "model", "config", "fetch", "hosts", "asking", "looks", "mirrored", "telling"},
+    "ordinal": {"core", "data"},
+    "predict": {"core", "data", "model", "config", "fetch", "hosts", "asking", "looks", "mirrored", "ordinal"}
+    | {"telling"},
     "talk": {"core", "data", "model", "asking", "closer", "predict", "telling"},
     "feed": {"core", "data", "model", "config"},
     "rates": {"config", "model"},
