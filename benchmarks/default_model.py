@@ -29,7 +29,8 @@ from perceptiongpt.questions import questions_of
 PACKAGE = Path(perceptiongpt.__file__).parent
 MARK = ("<!-- default_model: begin -->", "<!-- default_model: end -->")
 N, QUICK_N = 1000, 8
-MANY = {"scenes": 2.5}  # times as many: of 1,000 answers, exact scores show an ECE of 0.04 by chance
+MANY = {"scenes": 2.5, "seen": 2.5}  # times as many: of 1,000 answers, exact scores show an ECE of 0.04 by chance
+UNSEEN = 9001  # the seed of pictures that nothing was trained on
 # Novel to the object library, but COCO, of which photographs may be trained on, names them.
 NAMED_BY_COCO = (
     "backpack",
@@ -82,6 +83,10 @@ ROWS: tuple[Row, ...] = (
     ("scenes", "rec.acc50", "rec.n", "composed pictures: REC Acc@0.5", 0.88),
     ("scenes", "rec.acc75", "rec.n", "… Acc@0.75", 0.75),
     ("scenes", "res.miou", "res.n", "… RES mIoU", 0.78),
+    ("seen", "rec.acc50", "rec.n", "things that training saw, in new pictures: REC Acc@0.5", None),
+    ("seen", "rec.acc75", "rec.n", "… Acc@0.75", None),
+    ("seen", "res.miou", "res.n", "… RES mIoU", None),
+    ("seen", "rejection.best_n_acc_at_t_acc_95", "rejection.n_none", "… best possible N-acc at T-acc 0.95", None),
     ("novel", "rec.acc50", "rec.n", "kinds that no cut-out of training shows: Acc@0.5", None),
     ("novel", "unnamed.acc50", "unnamed.n", "… without those that COCO names: not trained on here", 0.45),
     ("novel", "unclassed.acc50", "unclassed.n", "… nor ImageNet's classes, which one frozen network knows", 0.45),
@@ -110,9 +115,11 @@ DETAILS = {  # the breakdown that belongs to a row, by part and key, and what it
 
 
 def sources(split: str) -> dict[str, str]:
-    """The data of each part. Novel things have one split: val asks about the same ones in other pictures."""
+    """The data of each part. Novel things have one split: val asks about the same ones in other pictures. Things that
+    training saw are shown in pictures that it didn't: no run has that seed."""
     return {
         "scenes": f"scenes:{split}:1",
+        "seen": f"scenes:train:{UNSEEN}",
         "novel": f"scenes:novel:{1 if split == 'test' else 2}",
         "groups": f"groups:{split}:1",
         "photos": f"photos:{split}",

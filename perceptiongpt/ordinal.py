@@ -50,7 +50,7 @@ def ordinal(phrase: str) -> Ordinal | None:
     return Ordinal(f"all the {plural(found['noun'])}", _NTH[found["nth"].lower()], found["side"].lower())
 
 
-def counted(
+def in_order(
     seen: Any, looks: Sequence[tuple[Answer, Any]], requests: Sequence[Any], how: Mapping[str, Any]
 ) -> list[tuple[Answer, Any]]:
     """The looks at each row of `seen`, with what its request counts, where it does and there are so many.

@@ -35,7 +35,7 @@ from perceptiongpt.model.attention import attend_by_products
 from perceptiongpt.model.generate import MOST_REGIONS, Spoken, generate
 from perceptiongpt.model.perception import PerceptionModel
 from perceptiongpt.model.seen import Seen as Encoded
-from perceptiongpt.ordinal import counted
+from perceptiongpt.ordinal import in_order
 from perceptiongpt.telling import Request, foreseen, kept, left_to_right, without_masks
 
 PACKAGED = Path(__file__).parent / "weights"
@@ -251,7 +251,7 @@ class SeenAll:
         spoken = self.eye.hear(prompts, self.encoded, self.rows, **{**foreseen(renderer, requests), **how})
         most, shared = how.get("max_regions", MOST_REGIONS), (self.encoded, self.pictures, self.mirror)
         rows = zip(spoken, requests, canvases, strict=True)
-        looks = counted(self, [looked(self.eye, *row, *shared, most) for row in rows], requests, how)
+        looks = in_order(self, [looked(self.eye, *row, *shared, most) for row in rows], requests, how)
         made = [kept(*one, request.label, least) for one, request in zip(looks, requests, strict=True)]
         total = self.vision + time.perf_counter() - started
         return [replace(a, timings={"vision": self.vision, **a.timings, "total": total}) for a in made]
