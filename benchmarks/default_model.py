@@ -109,6 +109,7 @@ ROWS: tuple[Row, ...] = (
 DETAILS = {  # the breakdown that belongs to a row, by part and key, and what it gives
     ("scenes", "same_kind.acc50"): ("same_kind.by_kind", "acc50"),
     ("scenes", "rec.acc50"): ("by_kind", "acc50"),
+    ("seen", "rec.acc50"): ("by_kind", "acc50"),
     ("groups", "group.f1"): ("group.by_count", "f1"),
     ("questions", "vqa.exact"): ("vqa.by_kind", "accuracy"),
 }
@@ -268,7 +269,7 @@ def table(result: dict[str, Any]) -> str:
             "“Best possible”: its threshold is chosen on these very answers.",
             "",
             f"Model {result['model']} ({result['model_sha256'][:12]}), at most {result['n']} questions a part"
-            f"{''.join(f' ({times:g} times as many of {part})' for part, times in MANY.items())}, seeds",
+            f" ({', '.join(f'{times:g} times as many of {part}' for part, times in MANY.items())}), seeds",
             f"in the data's names; {protocol}.",
             f"`{result['command']}`",
         ]
