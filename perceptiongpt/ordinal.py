@@ -15,14 +15,16 @@ from typing import Any, NamedTuple
 
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.data.words import ORDINALS, is_countable, plural
+from perceptiongpt.model.generate import MOST_REGIONS
 
 _SIDES = {"left": (0, False), "right": (0, True), "top": (1, False), "bottom": (1, True)}  # the axis; counted backwards
 _NUMERALS = ("1st", "2nd", "3rd", *(f"{n}th" for n in range(4, len(ORDINALS) + 1)))
 _NTH = {word: n for words in (ORDINALS, _NUMERALS) for n, word in enumerate(words) if n}
 _PHRASE = re.compile(
-    rf"(?:the\s+)?(?P<nth>{'|'.join(_NTH)})\s+(?P<noun>[^;]+?)\s+from\s+(?:the\s+)?(?P<side>{'|'.join(_SIDES)})\W*",
-    re.IGNORECASE,
+    rf"(?:the )?(?P<nth>{'|'.join(_NTH)}) (?P<noun>[a-z' -]+) from (?:the )?(?P<side>{'|'.join(_SIDES)})[.!?]?"
 )
+# What has one of these tells of something else, too ("the second mug in the third row"), or names no kind of thing.
+_ELSE = {"the", "and", "or", "to", "from", "one", "last", *_NTH, *_SIDES}
 
 
 class Ordinal(NamedTuple):
@@ -44,10 +46,10 @@ class Ordinal(NamedTuple):
 
 def ordinal(phrase: str) -> Ordinal | None:
     """What a phrase counts; None for one that counts nothing, from no side of the picture, or no further than one."""
-    found = _PHRASE.fullmatch(phrase.strip())
-    if found is None or not is_countable(found["noun"]):
+    found = _PHRASE.fullmatch(" ".join(phrase.lower().split()))
+    if found is None or _ELSE & set(found["noun"].split()) or not is_countable(found["noun"]):
         return None
-    return Ordinal(f"all the {plural(found['noun'])}", _NTH[found["nth"].lower()], found["side"].lower())
+    return Ordinal(f"all the {plural(found['noun'])}", _NTH[found["nth"]], found["side"])
 
 
 def in_order(
@@ -55,7 +57,8 @@ def in_order(
 ) -> list[tuple[Answer, Any]]:
     """The looks at each row of `seen`, with what its request counts, where it does and there are so many.
 
-    Of a model that enumerates, and of answers with one region. An answer's timings gain the seconds of "row".
+    Of a model that enumerates, and of answers with one region. What counts has the score that rows go on at (`more`),
+    whatever is left out of the answer in the end. An answer's timings gain the seconds of "row".
     """
     made, settings = list(looks), seen.eye.model.settings
     if not settings.enumerates or seen.eye.as_found:
@@ -65,7 +68,7 @@ def in_order(
     sought = {n: one for n, phrase in asked.items() if (one := ordinal(phrase))}
     if not sought:
         return made
-    told = {key: value for key, value in how.items() if key != "max_regions"}
+    told = {**how, "max_regions": MOST_REGIONS, "min_score": seen.eye.operating.more}
     rows = seen.pick([seen.rows[n] for n in sought]).segment([one.row for one in sought.values()], **told)
     seconds = time.perf_counter() - started
     for (n, one), row in zip(sought.items(), rows, strict=True):

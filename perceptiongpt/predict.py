@@ -260,7 +260,7 @@ class SeenAll:
 class Seen:
     """One encoded picture that may be asked again and again: `seen.segment("the red mug")`.
 
-    The verbs are those of `SeenAll`, one answer each. Its timings count "vision", what the look took once, in "total".
+    The verbs are those of `SeenAll`, one answer each; their timings count "vision", which it took once, in "total".
     """
 
     def __init__(self, all_of_it: SeenAll) -> None:

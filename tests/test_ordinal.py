@@ -15,6 +15,7 @@ from perceptiongpt import predict
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.data.words import ORDINALS, plural
+from perceptiongpt.model.generate import MOST_REGIONS
 from perceptiongpt.ordinal import Ordinal, ordinal
 from perceptiongpt.predict import Eye
 from perceptiongpt.telling import Request
@@ -29,6 +30,7 @@ SIDES = ("left", "right", "top", "bottom")
         ("Second red box from left.", Ordinal("all the red boxes", 1, "left")),
         ("the 3rd cup of tea from the top", Ordinal("all the cups of tea", 2, "top")),
         ("the 10th man from the bottom", Ordinal("all the men", 9, "bottom")),
+        (" THE  second Woman from the left! ", Ordinal("all the women", 1, "left")),
         ("the first mug from the left", None),  # which its place tells
         ("the 1st mug from the top", None),
         ("the second mug", None),  # from which side?
@@ -36,6 +38,14 @@ SIDES = ("left", "right", "top", "bottom")
         ("the third mug from the door", None),
         ("the second mugs from the left", None),
         ("the second mug from the left of the shelf", None),
+        ("the second mug in the third row from the top", None),
+        ("the second mug from the left from the top", None),
+        ("the second left mug from the top", None),
+        ("the second mug, counted from the left", None),
+        ("the second mug and the box from the left", None),
+        ("the second mug or box from the left", None),
+        ("the second to last mug from the left", None),
+        ("the second one from the left", None),
         ("the mug second from the left", None),
         ("the second mug from the left; the box", None),
         ("the box; the second mug from the left", None),
@@ -83,10 +93,11 @@ class Shelf:
     """An eye that finds three mugs in any order, and that takes every other phrase for one thing far off."""
 
     def __init__(self, eye: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.eye, self.photo, self.asked = eye, photo, list[str | None]()
+        self.eye, self.photo, self.asked, self.most = eye, photo, list[str | None](), list[int]()
+        self.others: tuple[Region, ...] | None = None  # what every other phrase is taken for, if not for one thing
         self.mugs = [self.whole(x, score) for x, score in ((30, 0.8), (10, 0.9), (20, 0.7))]
         self.alone = self.whole(40, 0.6, y=35)
-        monkeypatch.setattr(eye, "operating", OperatingPoint(min_score=0.2))
+        monkeypatch.setattr(eye, "operating", OperatingPoint(min_score=0.2, more=0.1))
         monkeypatch.setattr(eye.model, "settings", replace(eye.model.settings, enumerates=True))
         monkeypatch.setattr(predict, "looked", self.looked)
 
@@ -96,11 +107,15 @@ class Shelf:
         mask[int(y), int(x)] = True
         return at(x, y, score, mask=mask, point=(x, y))
 
-    def looked(self, _: Any, said: Any, request: Request, *__: Any) -> tuple[Answer, Any]:
+    def looked(
+        self, _: Any, said: Any, request: Request, __: Any, seen: Any, pictures: Any, mirror: Any, most: int
+    ) -> tuple[Answer, Any]:
         self.asked.append(request.label)
+        self.most.append(most)
         held = ("box", request.box), ("mask", request.mask), ("point", request.point)
         gone: dict[str, Any] = {name: None for name, wanted in held if not wanted}
-        found = self.mugs if request.label == "all the mugs" else [self.alone]
+        others = (self.alone,) if self.others is None else self.others
+        found = self.mugs if request.label == "all the mugs" else others
         regions = tuple(replace(r, label=request.label, span=(0, 3), **gone) for r in found)
         return Answer("The.", regions, self.photo.size), said
 
@@ -116,20 +131,56 @@ def test_the_answer_lies_where_the_row_has_it_and_says_what_it_said(shelf: Shelf
     assert (found.box, found.point) == (there.box, there.point) and np.array_equal(found.mask, there.mask)
     assert (found.label, found.span) == ("the second mug from the right", (0, 3))
     assert found.score == 0.7  # it is less sure than the one before it
-    assert answer.text == "The." and 0 < answer.timings["row"] <= answer.timings["total"]
+    assert answer.text == "The." and 1e-6 < answer.timings["row"] < answer.timings["total"]
     assert shelf.asked == ["the second mug from the right", "all the mugs"]
 
 
 def test_it_has_the_parts_that_were_asked_for(shelf: Shelf) -> None:
     (point,) = shelf.eye.point(shelf.photo, "the second mug from the left")
     assert point.box is None and point.mask is None and point.point == shelf.mugs[2].point
-    (box,) = shelf.eye.detect(shelf.photo, "the second mug from the left", max_regions=1)  # of its own, not of the row
+    (box,) = shelf.eye.detect(shelf.photo, "the second mug from the left", max_regions=1)
     assert box.mask is None and box.box == shelf.mugs[2].box
+    assert shelf.most == [MOST_REGIONS, MOST_REGIONS, 1, MOST_REGIONS]  # one of its own, not of the row
 
 
 def test_too_few_in_the_row_and_the_answer_stays(shelf: Shelf) -> None:
     (found,) = answer = shelf.eye.segment(shelf.photo, "the fourth mug from the left")
     assert found.box == shelf.alone.box and found.score == shelf.alone.score and "row" in answer.timings
+
+
+def test_what_is_left_out_of_answers_counts_all_the_same(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.mugs = [shelf.whole(10, 0.3), shelf.whole(20, 0.9), shelf.whole(30, 0.9)]
+    for least in (0.0, 0.25, 0.8):  # of the eye, as `--min-score` is
+        monkeypatch.setattr(shelf.eye, "operating", OperatingPoint(min_score=least, more=0.1))
+        stay = shelf.eye.segment(shelf.photo, "the second mug from the left").regions
+        assert [r.box for r in stay] == ([shelf.mugs[1].box] if least < 0.3 else [])  # the third mug never
+    monkeypatch.setattr(shelf.eye, "operating", OperatingPoint(more=0.5))  # the first is none of the row
+    (found,) = shelf.eye.segment(shelf.photo, "the second mug from the left")
+    assert found.box == shelf.mugs[2].box
+
+
+@pytest.mark.parametrize("many", [0, 2])
+def test_an_answer_of_none_or_of_several_stays(shelf: Shelf, many: int) -> None:
+    shelf.others = (shelf.alone, shelf.whole(5, 0.5))[:many]
+    answer = shelf.eye.segment(shelf.photo, "the second mug from the left")
+    assert len(answer) == many and shelf.asked == ["the second mug from the left"] and "row" not in answer.timings
+
+
+def test_each_row_is_asked_about_its_own_picture_as_the_answer_was(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[tuple[tuple[int, ...], dict[str, Any]]]()
+    whole = predict.SeenAll.segment
+
+    def segment(seen: predict.SeenAll, phrase: Any, **how: Any) -> list[Answer]:
+        asked.append((seen.rows, how))
+        return whole(seen, phrase, **how)
+
+    monkeypatch.setattr(predict.SeenAll, "segment", segment)
+    seen = shelf.eye.look([shelf.photo, shelf.photo, shelf.photo])
+    seen.pick([2, 0, 1]).segment(["the box", "the second mug from the left", "the third mug from the top"], seed=3)
+    (first, _), (rows, how) = asked
+    assert first == (2, 0, 1) and rows == (0, 1) and how["seed"] == 3
 
 
 def test_what_is_too_unsure_is_left_out(shelf: Shelf) -> None:
