@@ -205,7 +205,7 @@ class SeenAll:
         return self._in_words([Request(question_turn(w, s, self.canvases[i].size_wh, limit)) for w, s, i in pairs], how)
 
     def segment(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
-        """Box, mask, point and score of what a phrase means; no regions where there is none."""
+        """Box, mask, point and score of what a phrase means, or counts (`ordinal.py`); none where there is none."""
         return self._find(phrase, phrases.ask_region, how)
 
     def detect(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
