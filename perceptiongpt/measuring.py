@@ -74,7 +74,7 @@ def calibrate(told: Namespace) -> None:
         if words or eye.renderer.answer_format != "vis":
             raise ValueError(f"answers of {eye.name} to {data} have no scores; calibrate a model that says regions")
         ends = _ends(eye, told) if eye.model.settings.enumerates else {}
-        eye.as_found, eye.operating = False, OperatingPoint(**ends)
+        eye.as_found, eye.operating, eye.own_least = False, OperatingPoint(**ends), 0.0
         pairs, ends["tinted"] = _tinted(eye, told, verb.evaluate(eye, asked, told.n, told.batch))
     point, found = fitted(measured(pairs), told.t_acc, **ends)
     config = {**config, store.OPERATING: asdict(point)}

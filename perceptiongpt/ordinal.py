@@ -57,8 +57,8 @@ def in_order(
 ) -> list[tuple[Answer, Any]]:
     """The looks at each row of `seen`, with what its request counts, where it does and there are so many.
 
-    Of a model that enumerates, and of answers with one region. What counts has the score that rows go on at (`more`),
-    whatever is left out of the answer in the end. An answer's timings gain the seconds of "row".
+    Of a model that enumerates, and of answers with one region. What counts has the model's own least score, whatever is
+    left out of the answer in the end. An answer's timings gain the seconds of "row".
     """
     made, settings = list(looks), seen.eye.model.settings
     if not settings.enumerates or seen.eye.as_found:
@@ -68,7 +68,7 @@ def in_order(
     sought = {n: one for n, phrase in asked.items() if (one := ordinal(phrase))}
     if not sought:
         return made
-    told = {**how, "max_regions": MOST_REGIONS, "min_score": seen.eye.operating.more}
+    told = {**how, "max_regions": MOST_REGIONS, "min_score": seen.eye.own_least}
     rows = seen.pick([seen.rows[n] for n in sought]).segment([one.row for one in sought.values()], **told)
     seconds = time.perf_counter() - started
     for (n, one), row in zip(sought.items(), rows, strict=True):

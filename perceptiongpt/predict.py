@@ -67,8 +67,7 @@ def load(
     folder = PACKAGED if model is None else store.model_folder(model)
     config = store.read_config(folder)
     operating = store.operating_point(config, min_score)
-    name = host or config["host"]
-    held, processor = open_host(name, dtype, device, **how)
+    held, processor = open_host(host or config["host"], dtype, device, **how)
     with quiet():
         made = store.load(folder, held, processor)
         merge(made)
@@ -76,7 +75,9 @@ def load(
         attend_by_products(held)
     if compiled:
         made.backbone.compile_step()
-    return Eye(made, "default" if model is None else Path(model).name or str(folder), operating, mirror)
+    eye = Eye(made, "default" if model is None else Path(model).name or str(folder), operating, mirror)
+    eye.own_least = store.operating_point(config).min_score
+    return eye
 
 
 class Eye:
@@ -87,6 +88,7 @@ class Eye:
         self, model: PerceptionModel, name: str = "", operating: OperatingPoint | None = None, mirror: bool = True
     ) -> None:
         self.model, self.name, self.operating, self.mirror = model.eval(), name, operating or OperatingPoint(), mirror
+        self.own_least = self.operating.min_score  # what counts in a row scores this, whatever is left out of answers
         self.as_found = False  # whether regions stay as rows of them end: neither left to right nor looked at again
         self.renderer = Renderer(model.backbone.processor, **model.spelling())
 
@@ -116,8 +118,7 @@ class Eye:
         if not picture:
             raise ValueError("an empty list of pictures came; give at least one picture")
         started = time.perf_counter()
-        opened = [open_picture(p) for p in picture]
-        backbone = self.model.backbone
+        opened, backbone = [open_picture(p) for p in picture], self.model.backbone
         canvases = tuple(backbone.canvas(p.size) for p in opened)
         encoded = self.model.see(backbone.pixels([c.view(p) for c, p in zip(canvases, opened, strict=True)]))
         kept = tuple(opened) if self.looks_closer else ()
@@ -135,9 +136,8 @@ class Eye:
         """The score under which regions are left out: the one given, else the model's own. Raises ValueError."""
         chosen = self.operating if min_score is None else replace(self.operating, min_score=min_score)
         if chosen.min_score > 0 and self.renderer.answer_format != "vis":
-            raise ValueError(
-                f"a model that answers in {self.renderer.answer_format} gives no scores; ask it without a min_score"
-            )
+            told = self.renderer.answer_format
+            raise ValueError(f"a model that answers in {told} gives no scores; ask it without a min_score")
         return chosen.min_score
 
     def ask(self, picture: Picture, question: str, region: Shown = None, **how: Any) -> Answer:
