@@ -55,10 +55,12 @@ def ordinal(phrase: str) -> Ordinal | None:
 def in_order(
     seen: Any, looks: Sequence[tuple[Answer, Any]], requests: Sequence[Any], how: Mapping[str, Any]
 ) -> list[tuple[Answer, Any]]:
-    """The looks at each row of `seen`, with what its request counts, where it does and there are so many.
+    """The looks, one for each row of `seen`; of one whose request counts, box, mask, point and score are those of what
+    is counted, where its row holds so many.
 
-    Of a model that enumerates, and of answers with one region. What counts has the model's own least score, whatever is
-    left out of the answer in the end. An answer's timings gain the seconds of "row".
+    `seen`: the `SeenAll` that was asked, `how` it was asked. Only for a model that enumerates, and answers with one
+    region. A thing counts from the model's own least score on, whatever `min_score` is. Timings gain the seconds of
+    "row".
     """
     made, settings = list(looks), seen.eye.model.settings
     if not settings.enumerates or seen.eye.as_found:

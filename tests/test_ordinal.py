@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -209,6 +211,22 @@ def test_a_model_without_rows_counts_none(shelf: Shelf, monkeypatch: pytest.Monk
         monkeypatch.setattr(shelf.eye.model, "settings", settings)
     (found,) = shelf.eye.segment(shelf.photo, "the second mug from the left")
     assert found.box == shelf.alone.box and shelf.asked == ["the second mug from the left"]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "place", "side"), [("the second mug from the left", 1, "left"), ("the third mug from the top", 2, "top")]
+)
+def test_a_real_model_answers_with_the_one_of_its_row(
+    equipped: Callable[..., Any], photo: Image.Image, phrase: str, place: int, side: str
+) -> None:
+    model = equipped("aya_vision", enumerates=True)
+    with torch.no_grad():  # a row of `<vis>` so loud that it says regions
+        model.vis_row.copy_(0.5 * torch.randn(model.vis_row.shape, generator=torch.Generator().manual_seed(0)))
+    seen = Eye(model).look(photo)
+    wanted = Ordinal("all the mugs", place, side).of(seen.segment("all the mugs").regions)
+    (found,) = seen.segment(phrase, max_regions=1)
+    assert wanted is not None and found.box == wanted.box and found.score == wanted.score
+    assert found.point == wanted.point and np.array_equal(found.mask, wanted.mask)
 
 
 def test_what_counts_is_the_models_own_to_say(model_folder: Path, tmp_path: Path) -> None:
