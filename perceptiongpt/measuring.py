@@ -74,7 +74,7 @@ def calibrate(told: Namespace) -> None:
         if words or eye.renderer.answer_format != "vis":
             raise ValueError(f"answers of {eye.name} to {data} have no scores; calibrate a model that says regions")
         ends = _ends(eye, told) if eye.model.settings.enumerates else {}
-        eye.as_found, eye.operating, eye.own_least = False, OperatingPoint(**ends), 0.0
+        eye.as_found, eye.operating = False, OperatingPoint(**ends)
         pairs, ends["tinted"] = _tinted(eye, told, verb.evaluate(eye, asked, told.n, told.batch))
     point, found = fitted(measured(pairs), told.t_acc, **ends)
     config = {**config, store.OPERATING: asdict(point)}
@@ -242,13 +242,14 @@ def _run_folder(out: str | None, run: dict[str, Any]) -> Path:
     folder = Path(out).expanduser() if out else Path("runs/evaluate") / name
     folder.mkdir(parents=True, exist_ok=True)
     card = folder / "run.json"
-    same = {k: v for k, v in run.items() if k not in ("batch", "device", "model")}
     if card.is_file():
         before = read_json(card, "another folder with --out")
         if isinstance(before, dict):  # runs of before there were operating points changed nothing by one
             kept = before.get("operating_point", {})
             before["operating_point"] = asdict(OperatingPoint()) | kept if isinstance(kept, dict) else kept
-        other = [k for k in same if not isinstance(before, dict) or before.get(k) != same[k]]
+        names = [*run, *before] if isinstance(before, dict) else [*run]
+        told = [k for k in names if k not in ("batch", "device", "model")]
+        other = [k for k in told if not isinstance(before, dict) or before.get(k) != run.get(k)]
         if other:
             raise ValueError(f"{folder} holds answers of a run with another {other[0]}; name another with --out")
     elif (folder / "answers.jsonl").exists():

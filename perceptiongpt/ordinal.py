@@ -59,8 +59,8 @@ def in_order(
     is counted, where its row holds so many.
 
     `seen`: the `SeenAll` that was asked, `how` it was asked. Only for a model that enumerates, and answers with one
-    region. A thing counts from the model's own least score on, whatever `min_score` is. Timings gain the seconds of
-    "row".
+    region. A thing counts from the operating point's least score on, whatever is left out of answers. Timings gain the
+    seconds of "row".
     """
     made, settings = list(looks), seen.eye.model.settings
     if not settings.enumerates or seen.eye.as_found:
@@ -70,7 +70,7 @@ def in_order(
     sought = {n: one for n, phrase in asked.items() if (one := ordinal(phrase))}
     if not sought:
         return made
-    told = {**how, "max_regions": MOST_REGIONS, "min_score": seen.eye.own_least}
+    told = {**how, "max_regions": MOST_REGIONS, "min_score": seen.eye.operating.min_score}
     rows = seen.pick([seen.rows[n] for n in sought]).segment([one.row for one in sought.values()], **told)
     seconds = time.perf_counter() - started
     for (n, one), row in zip(sought.items(), rows, strict=True):

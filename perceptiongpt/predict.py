@@ -60,13 +60,12 @@ def load(
     Raises ValueError when the folder or the host cannot be used; the message says what to do.
     """
     if model is None and not (PACKAGED / store.CONFIG).is_file():
-        raise FileNotFoundError(
-            "no trained model ships with this copy of perceptiongpt; name a model folder, such as one made by "
-            "`perceptiongpt train`"
-        )
+        lacking = "no trained model ships with this copy of perceptiongpt"
+        raise FileNotFoundError(f"{lacking}; name a model folder, such as one made by `perceptiongpt train`")
     folder = PACKAGED if model is None else store.model_folder(model)
     config = store.read_config(folder)
-    operating = store.operating_point(config, min_score)
+    operating = store.operating_point(config)
+    replace(operating, min_score=min_score or 0)  # what is none is refused before a host is opened
     held, processor = open_host(host or config["host"], dtype, device, **how)
     with quiet():
         made = store.load(folder, held, processor)
@@ -76,7 +75,7 @@ def load(
     if compiled:
         made.backbone.compile_step()
     eye = Eye(made, "default" if model is None else Path(model).name or str(folder), operating, mirror)
-    eye.own_least = store.operating_point(config).min_score
+    eye.min_score = min_score
     return eye
 
 
@@ -88,7 +87,7 @@ class Eye:
         self, model: PerceptionModel, name: str = "", operating: OperatingPoint | None = None, mirror: bool = True
     ) -> None:
         self.model, self.name, self.operating, self.mirror = model.eval(), name, operating or OperatingPoint(), mirror
-        self.own_least = self.operating.min_score  # what counts in a row scores this, whatever is left out of answers
+        self.min_score: float | None = None  # takes the place of the operating point's in what is left out of answers
         self.as_found = False  # whether regions stay as rows of them end: neither left to right nor looked at again
         self.renderer = Renderer(model.backbone.processor, **model.spelling())
 
@@ -133,8 +132,9 @@ class Eye:
         return [left_to_right(s, self.model.settings.vis_tokens) for s in spoken]
 
     def least(self, min_score: float | None = None) -> float:
-        """The score under which regions are left out: the one given, else the model's own. Raises ValueError."""
-        chosen = self.operating if min_score is None else replace(self.operating, min_score=min_score)
+        """The least score of regions kept: the one given, else the eye's, else the model's own. Raises ValueError."""
+        asked = self.min_score if min_score is None else min_score
+        chosen = self.operating if asked is None else replace(self.operating, min_score=asked)
         if chosen.min_score > 0 and self.renderer.answer_format != "vis":
             told = self.renderer.answer_format
             raise ValueError(f"a model that answers in {told} gives no scores; ask it without a min_score")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice
@@ -286,10 +287,17 @@ def test_a_model_is_calibrated_in_its_folder(
     assert f"T-acc {measured_again['rejection']['t_acc']:.4f}" in told  # evaluate measures what was promised
     assert f"N-acc {measured_again['rejection']['n_acc']:.4f}" in told
     assert measured_again["protocol"]["operating_point"] == asdict(point)
-    assert main([*asked, "--min-score", "0"]) == 2
-    assert "another operating_point" in capsys.readouterr().err
     card = tmp_path / "run/run.json"
     kept = json.loads(card.read_text())
+    strict = [*asked, "--min-score", "0"]
+    assert main(strict) == 2  # answers with another least score are of another run, whichever came first
+    assert "another min_score" in capsys.readouterr().err
+    assert main([*strict[:-3], str(tmp_path / "strict"), *strict[-2:]]) == 0
+    told = json.loads((tmp_path / "strict/run.json").read_text())
+    assert told == {**kept, "min_score": 0.0}  # what was asked for stands beside the model's own point
+    shutil.copy(tmp_path / "strict/run.json", card)
+    assert main(asked) == 2
+    assert "another min_score" in capsys.readouterr().err
     for junk in (5, None, [1]):
         card.write_text(json.dumps({**kept, "operating_point": junk}))
         assert main(asked) == 2

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +19,7 @@ from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.data.words import ORDINALS, plural
 from perceptiongpt.model.generate import MOST_REGIONS
 from perceptiongpt.ordinal import Ordinal, ordinal
-from perceptiongpt.predict import Eye, load
+from perceptiongpt.predict import Eye
 from perceptiongpt.telling import Request
 
 SIDES = ("left", "right", "top", "bottom")
@@ -103,7 +100,6 @@ class Shelf:
         self.mugs = [self.whole(x, score) for x, score in ((30, 0.8), (10, 0.9), (20, 0.7))]
         self.alone = self.whole(40, 0.6, y=35)
         monkeypatch.setattr(eye, "operating", OperatingPoint(min_score=0.2))
-        monkeypatch.setattr(eye, "own_least", 0.2)
         monkeypatch.setattr(eye.model, "settings", replace(eye.model.settings, enumerates=True))
         monkeypatch.setattr(predict, "looked", self.looked)
 
@@ -156,11 +152,11 @@ def test_too_few_in_the_row_and_the_answer_stays(shelf: Shelf) -> None:
 
 def test_what_is_left_out_of_answers_counts_all_the_same(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.mugs = [shelf.whole(10, 0.3), shelf.whole(20, 0.9), shelf.whole(30, 0.9)]
-    for least in (0.0, 0.25, 0.8):  # of the eye, as `--min-score` is
-        monkeypatch.setattr(shelf.eye, "operating", OperatingPoint(min_score=least))
+    for least in (0.0, 0.25, 0.8):  # as `--min-score` is
+        monkeypatch.setattr(shelf.eye, "min_score", least)
         stay = shelf.eye.segment(shelf.photo, "the second mug from the left").regions
         assert [r.box for r in stay] == ([shelf.mugs[1].box] if least < 0.3 else [])  # the third mug never
-    monkeypatch.setattr(shelf.eye, "own_least", 0.5)  # the first is none of the row
+    monkeypatch.setattr(shelf.eye, "operating", OperatingPoint(min_score=0.5))  # the first is none of the row
     (found,) = shelf.eye.segment(shelf.photo, "the second mug from the left")
     assert found.box == shelf.mugs[2].box
 
@@ -227,12 +223,3 @@ def test_a_real_model_answers_with_the_one_of_its_row(
     (found,) = seen.segment(phrase, max_regions=1)
     assert wanted is not None and found.box == wanted.box and found.score == wanted.score
     assert found.point == wanted.point and np.array_equal(found.mask, wanted.mask)
-
-
-def test_what_counts_is_the_models_own_to_say(model_folder: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(model_folder, tmp_path / "calibrated")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps({**config, "operating_point": {"min_score": 0.3}}), encoding="utf-8")
-    assert load(folder).own_least == 0.3
-    strict = load(folder, min_score=0.9)
-    assert (strict.own_least, strict.operating.min_score) == (0.3, 0.9)

@@ -168,10 +168,9 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def operating_point(config: Mapping[str, Any], min_score: float | None = None) -> OperatingPoint:
-    """What a config says of scores, nothing where it is silent; `min_score` takes the place of its own."""
-    stored = read_operating_point(config.get(OPERATING, {}))
-    return stored if min_score is None else replace(stored, min_score=min_score)
+def operating_point(config: Mapping[str, Any]) -> OperatingPoint:
+    """What a config says of scores, nothing where it is silent."""
+    return read_operating_point(config.get(OPERATING, {}))
 
 
 def _settings_of(model: PerceptionModel, only: str | None) -> Settings:
