@@ -27,7 +27,7 @@ from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Picture, Turn
 from perceptiongpt.data.words import asks_for_many
 from perceptiongpt.hosts import open_host, quiet
-from perceptiongpt.looks import looked
+from perceptiongpt.looks import follows_edges, looked
 from perceptiongpt.mirrored import Mirror
 from perceptiongpt.model import store
 from perceptiongpt.model.adapt import merge
@@ -120,7 +120,7 @@ class Eye:
         opened, backbone = [open_picture(p) for p in picture], self.model.backbone
         canvases = tuple(backbone.canvas(p.size) for p in opened)
         encoded = self.model.see(backbone.pixels([c.view(p) for c, p in zip(canvases, opened, strict=True)]))
-        kept = tuple(opened) if self.looks_closer else ()
+        kept = tuple(opened) if self.looks_closer or follows_edges(self) else ()
         mirror = Mirror(self, opened, canvases) if self.looks_mirrored else None
         return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started, kept, mirror)
 
@@ -210,8 +210,8 @@ class SeenAll:
 
     def detect(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
         """As `segment`, without masks."""
-        rows = any(asks_for_many(checked_words(p, "phrase")) for p in self._each(phrase))  # by masks (`missed`)
-        return [without_masks(a) for a in self._find(phrase, phrases.ask_region, how, mask=rows)]
+        masks = follows_edges(self.eye) or any(asks_for_many(checked_words(p, "phrase")) for p in self._each(phrase))
+        return [without_masks(a) for a in self._find(phrase, phrases.ask_region, how, mask=masks)]  # boxes of masks
 
     def point(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
         """A point on what a phrase means."""

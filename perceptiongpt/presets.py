@@ -340,7 +340,8 @@ def eleventh_light() -> Run:
 
 def twelfth_light() -> Run:
     """`eleventh_light` taught to refine the outlines of things: masks that were spoilt on purpose are mended; all else
-    is frozen. docs/model_history.md tells on which pictures what ships learnt it.
+    is frozen. They are then drawn to the edges of the picture, which is not learnt. docs/model_history.md tells on
+    which pictures what ships learnt it.
     """
     eleventh = eleventh_light()
     stage = Stage(aim="outline", steps=3000, batch=16, warmup=100, keep=7000, rates=Rates(heads=3e-3))
@@ -350,7 +351,7 @@ def twelfth_light() -> Run:
         start="runs/eleventh_light",
         out="runs/twelfth_light",
         stages=(stage,),
-        settings={**eleventh.settings, "refines": True},
+        settings={**eleventh.settings, "refines": True, "follows_edges": True},
     )
 
 

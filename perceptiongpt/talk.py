@@ -19,6 +19,7 @@ from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data.collate import assemble, pad_id
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.sample import Picture, Turn
+from perceptiongpt.looks import edged, follows_edges
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.predict import Eye
 from perceptiongpt.telling import Request, kept, told
@@ -58,10 +59,12 @@ class Talk:
         prompts = assemble([rendered], [canvases], {}, pad_id(renderer.tokenizer), left=True)
         how = {**self.eye.operating.further(words=True), **how}
         (said,) = self.eye.hear(prompts, seen, [range(len(canvases))], **how)
-        whole = [*self._pictures, *opened] if self.eye.looks_closer else []
+        whole = [*self._pictures, *opened] if self.eye.looks_closer or follows_edges(self.eye) else []
         answer = self._answer(said, turn, canvases, seen)
-        if whole:
+        if self.eye.looks_closer:
             answer = replace(answer, regions=closer(self.eye, answer.regions, said, whole))
+        if follows_edges(self.eye):
+            answer = edged(answer, [whole[i] for i in said.pictures])
         self.turns += [turn, self._spoken(said, answer)]
         self.canvases, self._views, self._pictures, self._seen = canvases, views, whole, seen
         return kept(answer, said, None, least)

@@ -68,7 +68,7 @@ ARROWS: dict[str, set[str]] = {
         "ordinal",
         "telling",
     },
-    "talk": {"core", "data", "model", "asking", "closer", "predict", "telling"},
+    "talk": {"core", "data", "model", "asking", "closer", "looks", "predict", "telling"},
     "feed": {"core", "data", "model", "config"},
     "rates": {"config", "model"},
     "recipe": {"config", "data", "feed"},
