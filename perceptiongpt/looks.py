@@ -48,21 +48,23 @@ def looked(
         timings["mirror"] = time.perf_counter() - started
     said = tinted(eye, said, request.label)
     answer = replace(told(eye, seen.sources_hw, said, request, canvas), timings=timings)
-    started = time.perf_counter()
-    if eye.looks_closer:
+    started, closely = time.perf_counter(), bool(pictures) and eye.looks_closer
+    if closely:
         answer = replace(answer, regions=closer(eye, answer.regions, said, pictures))
     if elsewhere:
         other = tinted(eye, other, request.label)
         there = told(eye, seen.sources_hw, other, request, canvas).regions
-        there = closer(eye, there, other, pictures, elsewhere) if eye.looks_closer else there
+        there = closer(eye, there, other, pictures, elsewhere) if closely else there
         surer = [n for n in elsewhere if (there[n].score or 0.0) > (answer.regions[n].score or 0.0)]
         answer = replace(answer, regions=tuple(there[n] if n in surer else r for n, r in enumerate(answer.regions)))
         said = instead(said, other, surer)
-    if eye.looks_closer:
+    if closely:
         answer, said = missed(eye, answer, said, request, canvas, seen, pictures, most)
         timings["closer"] = time.perf_counter() - started
     answer = replace(answer, timings=timings)
-    return (edged(answer, [pictures[i] for i in said.pictures]) if follows_edges(eye) else answer), said
+    if pictures and follows_edges(eye):
+        answer = edged(answer, [pictures[i] for i in said.pictures])
+    return answer, said
 
 
 def follows_edges(eye: Any) -> bool:

@@ -115,17 +115,17 @@ def test_of_two_things_the_surer_one_stands_once_both_were_looked_at_closer(
         return tuple(regions)
 
     monkeypatch.setattr(looks, "closer", nearer)
+    monkeypatch.setattr(mirroring.model, "settings", replace(mirroring.model.settings, looks_closer=closer))
     seen = mirroring.look(picture).all
     said = spoken(mirroring, at(0.3, scores[0]))
     Decoders(mirroring, monkeypatch, at(0.3, scores[1]))
-    pictures = [picture] if closer else []
     answer, _ = looks.looked(
         mirroring,
         said,
         PLAIN,
         seen.canvases[0],
         seen.encoded,
-        pictures,
+        [picture],
         Mirror(mirroring, [picture], seen.canvases),
         32,
     )
