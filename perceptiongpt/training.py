@@ -22,13 +22,14 @@ from perceptiongpt.presets import preset
 from perceptiongpt.recipe import ANY, Held, stages
 from perceptiongpt.sources import open_source, parts_of
 
-# For a host that reads pictures already: its language model adapted, decoders of a middling size.
+# For a host that reads pictures already: its language model adapted, decoders of a middling size, masks drawn to edges.
 FRESH: dict[str, Any] = {
     "decoder_depth": 3,
     "read_window": 12,
     "lora_targets": "all",
     "lora_rank": 16,
     "lora_alpha": 32,
+    "follows_edges": True,
 }
 
 
