@@ -65,7 +65,7 @@ def load(
     folder = PACKAGED if model is None else store.model_folder(model)
     config = store.read_config(folder)
     operating = store.operating_point(config)
-    replace(operating, min_score=min_score or 0)  # what is none is refused before a host is opened
+    replace(operating, min_score=min_score or 0)  # one outside 0..1 is refused before a host is opened
     held, processor = open_host(host or config["host"], dtype, device, **how)
     with quiet():
         made = store.load(folder, held, processor)
@@ -180,7 +180,7 @@ class SeenAll:
     canvases: tuple[Canvas, ...]
     rows: tuple[int, ...]
     vision: float  # seconds that opening and encoding took
-    pictures: tuple[Image.Image, ...] = ()  # where answers look closer
+    pictures: tuple[Image.Image, ...] = ()  # where answers look closer or follow edges
     mirror: Mirror | None = None  # where they look into one
 
     def __len__(self) -> int:

@@ -35,7 +35,7 @@ class Talk:
         self.turns: list[Turn] = []
         self.canvases: list[Canvas] = []
         self._views: list[Image.Image] = []
-        self._pictures: list[Image.Image] = []  # where answers look closer
+        self._pictures: list[Image.Image] = []  # in which answers are looked at closer, and drawn to edges
         self._seen: Any = None
 
     @torch.inference_mode()
@@ -59,7 +59,7 @@ class Talk:
         prompts = assemble([rendered], [canvases], {}, pad_id(renderer.tokenizer), left=True)
         how = {**self.eye.operating.further(words=True), **how}
         (said,) = self.eye.hear(prompts, seen, [range(len(canvases))], **how)
-        whole = [*self._pictures, *opened] if self.eye.looks_closer or follows_edges(self.eye) else []
+        whole = [*self._pictures, *opened]
         answer = self._answer(said, turn, canvases, seen)
         if self.eye.looks_closer:
             answer = replace(answer, regions=closer(self.eye, answer.regions, said, whole))

@@ -22,14 +22,13 @@ from perceptiongpt.presets import preset
 from perceptiongpt.recipe import ANY, Held, stages
 from perceptiongpt.sources import open_source, parts_of
 
-# For a host that reads pictures already: its language model adapted, decoders of a middling size, masks drawn to edges.
+# For a host that reads pictures already: its language model adapted, decoders of a middling size.
 FRESH: dict[str, Any] = {
     "decoder_depth": 3,
     "read_window": 12,
     "lora_targets": "all",
     "lora_rank": 16,
     "lora_alpha": 32,
-    "follows_edges": True,
 }
 
 
@@ -111,7 +110,11 @@ def run_of(told: Namespace, held: Held = ANY, known: Mapping[str, Any] | None = 
     changed = {"host": told.host, "out": told.out, "wandb": told.wandb} | {"recompute": told.recompute or None}
     changed |= {"skip_bad": told.skip_bad or None, "patience": told.patience, "val": tuple(told.val) or None}
     run = replace(run, **{k: v for k, v in changed.items() if v is not None})
-    return with_changes(run, told.set)
+    run = with_changes(run, told.set)
+    bare = told.preset is None and run.start is None
+    if bare and run.settings.get("points", True) and run.settings.get("answer_format", "vis") == "vis":
+        return replace(run, settings={"follows_edges": True, **run.settings})
+    return run
 
 
 def _own(told: Namespace, held: Held, known: Mapping[str, Any] | None) -> Run:

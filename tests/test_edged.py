@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from perceptiongpt import looks
+from perceptiongpt.card import model_hash
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.edges import to_edges
 from perceptiongpt.predict import Eye
@@ -109,3 +110,19 @@ def test_a_point_alone_costs_no_drawing(following: Eye, photo: Image.Image, monk
     set_to(following, monkeypatch, follows_edges=False)
     assert [r.point for r in point] == [r.point for r in following.point(photo, PHRASE)]
     assert all(region.mask is None and region.box is None for region in point)
+
+
+def test_a_talk_may_be_shown_as_found_for_a_turn(following: Eye, photo: Image.Image) -> None:
+    talk = Talk(following)
+    following.as_found = True
+    try:
+        first = talk.say("where", photo)
+    finally:
+        following.as_found = False
+    assert "edges" not in first.timings and "edges" in talk.say("and where", photo.resize((33, 47))).timings
+
+
+def test_answers_with_edges_and_without_are_of_two_models(following: Eye, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_edges = model_hash(following.model)
+    set_to(following, monkeypatch, follows_edges=False)
+    assert model_hash(following.model) != with_edges

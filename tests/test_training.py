@@ -166,8 +166,13 @@ def test_flags_become_a_run_and_nothing_is_lost_on_the_way() -> None:
     run = told("--data", "a,b.json", "--data", "c.json:train,0.5", "--host", "h", "--batch", "4", "--accumulate", "3")
     assert run.data == (("a,b.json", 1.0), ("c.json:train", 0.5))
     assert (run.host, run.start, run.stages[0].batch, run.stages[0].accumulate) == ("h", None, 4, 3)
-    assert run.settings["lora_targets"] == "all" and run.settings["follows_edges"]
+    assert run.settings["lora_targets"] == "all" and run.settings["follows_edges"] is True
     assert told("--data", "a", "--set", "clip=3").clip == 3.0
+    own = ("--data", "a", "--host", "h", "--set")
+    assert told(*own, "settings.follows_edges=false").settings["follows_edges"] is False
+    for spelled in ("settings.answer_format=numerals", "settings.points=false"):  # they have no `<vis>` to decode
+        assert "follows_edges" not in told(*own, spelled).settings
+    assert "follows_edges" not in told("--data", "a").settings  # the model that it goes on from says
     assert told("--data", "a").start == "default"
     twice = told("--data", "a", "--rate", "2").stages[0].rates
     assert twice.heads == 2 * told("--data", "a").stages[0].rates.heads

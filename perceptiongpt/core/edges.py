@@ -24,6 +24,7 @@ from perceptiongpt.core.masks import mask_to_box, without_specks
 
 AGREE = 0.85  # IoU with its box from which the box is drawn round a mask at the edges, too
 MARGIN = 0.5  # of the mask's longer side: how much of the picture around it is looked at
+LEAST_SIDE = 3  # pixels at least that what is worked on is wide and high
 SIDE = 256  # pixels at most that what is looked at is long
 STEEP = 30.0  # logits of the mask's own word that a pixel has as far inside as the root of the mask's area
 BINS, BLUR = 32, 0.75  # of colours, a channel
@@ -51,9 +52,9 @@ def to_edges(region: Region, picture: Image.Image) -> Region:
 
 def mask_to_edges(mask: np.ndarray, picture: Image.Image) -> np.ndarray:
     """A mask bool [H, W] of a picture of that size, drawn to its edges, without specks. One that would be left empty,
-    or that is all of what lies around it, stays.
+    that is all of what lies around it, or whose surroundings are a line of hardly any pixels, stays.
 
-    What is worked on is at most SIDE long, whatever the size of the picture.
+    What is worked on is at most SIDE long, whatever the size of the picture, and its rim is drawn between those pixels.
     """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
@@ -66,7 +67,7 @@ def mask_to_edges(mask: np.ndarray, picture: Image.Image) -> np.ndarray:
     size = (max(1, round(wide * small)), max(1, round(high * small)))
     there = Image.fromarray(mask[top:bottom, left:right].astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
     inside = np.asarray(there) >= 128
-    if not inside.any() or inside.all():
+    if min(size) < LEAST_SIDE or not inside.any() or inside.all():
         return mask
     piece = picture.resize(size, Image.Resampling.BOX, (left, top, right, bottom)).convert("RGB").convert("YCbCr")
     share = without_specks(_walked(inside, np.asarray(piece))[None] - 0.5)[0]
@@ -79,7 +80,7 @@ def mask_to_edges(mask: np.ndarray, picture: Image.Image) -> np.ndarray:
         made[top + y : top + end, left:right] = (
             np.asarray(whole.resize((wide, end - y), Image.Resampling.BILINEAR, part)) > 0
         )
-    return made
+    return made if made.any() else mask
 
 
 def _walked(inside: np.ndarray, colours: np.ndarray) -> np.ndarray:
