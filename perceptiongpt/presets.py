@@ -359,8 +359,8 @@ def whole_light() -> Run:
     """All that `first_light` to `twelfth_light` did one after the other, in one run from the bare host: every part is
     there from the beginning. `perceptiongpt calibrate` afterwards.
 
-    What ships did not come of it, and it has not been run whole, but `name`, 700 steps of
-    `words` and a few of each other stage.
+    What ships did not come of it, and it has not been run whole, but `name`, 700 steps of `words` and a few of each
+    other stage.
     """
     first, twelfth = first_light(), twelfth_light()
     apart, outline = eleventh_light().stages[0], twelfth.stages[0]
