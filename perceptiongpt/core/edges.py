@@ -17,6 +17,7 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.linalg import cg
+from scipy.special import expit
 
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.boxes import iou_xyxy
@@ -29,6 +30,7 @@ SIDE = 256  # pixels at most that what is looked at is long
 STEEP = 30.0  # logits of the mask's own word that a pixel has as far inside as the root of the mask's area
 BINS, BLUR = 32, 0.75  # of colours, a channel
 SURE = 3.0  # logits that colours say at most
+RARE = 1e-5  # density of colours under which both sides' are alike rare
 NEAR = 0.5  # roots of the area over which what lies around counts less
 OWN = 0.1  # how much a pixel's own word weighs against that of a neighbour which looks the same
 LEAST = 1e-3  # of one of them, however little it looks the same
@@ -39,7 +41,7 @@ STEPS = 15  # of conjugate gradients
 def to_edges(region: Region, picture: Image.Image) -> Region:
     """A region of `picture` with its mask drawn to the edges there, and its box round that where it hardly differs.
 
-    What has no mask, or an empty one, stays.
+    What has no mask, or an empty one, stays. Raises ValueError where the picture has another size than the mask.
     """
     if region.mask is None or not region.mask.any():
         return region
@@ -55,7 +57,13 @@ def mask_to_edges(mask: np.ndarray, picture: Image.Image) -> np.ndarray:
     that is all of what lies around it, or whose surroundings are a line of hardly any pixels, stays.
 
     What is worked on is at most SIDE long, whatever the size of the picture, and its rim is drawn between those pixels.
+    Raises ValueError where the picture has another size than the mask.
     """
+    if picture.size != mask.shape[::-1]:
+        shape = "x".join(map(str, mask.shape[::-1]))
+        raise ValueError(
+            f"a mask of {shape} pixels came with a picture of {picture.width}x{picture.height}; give its own"
+        )
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return mask
@@ -88,19 +96,15 @@ def _walked(inside: np.ndarray, colours: np.ndarray) -> np.ndarray:
     depth, away = distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1], distance_transform_edt(~inside)
     root = np.sqrt(inside.sum())
     own = STEEP * (np.maximum(depth - 0.5, 0) - np.maximum(away - 0.5, 0)) / root
-    mine = _chance(own)
+    mine = expit(own)
     binned = colours.astype(np.int64) * BINS // 256
     bins = ((binned[..., 0] * BINS + binned[..., 1]) * BINS + binned[..., 2]).ravel()
     ours, others = _density(bins, mine), _density(bins, (1 - mine) * np.exp(-away / root / NEAR))
-    told = np.clip(np.log((ours + 1e-5) / (others + 1e-5)), -SURE, SURE).reshape(inside.shape)
-    prior = _chance(own + told).ravel()
+    told = np.clip(np.log((ours + RARE) / (others + RARE)), -SURE, SURE).reshape(inside.shape)
+    prior = expit(own + told).ravel()
     system = _unlikeness(colours) + OWN * diags_array(np.ones(prior.size))
     found, _ = cg(system, OWN * prior, x0=prior, rtol=1e-3, maxiter=STEPS)
     return np.asarray(found).reshape(inside.shape)
-
-
-def _chance(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
 
 
 def _density(bins: np.ndarray, weights: np.ndarray) -> np.ndarray:

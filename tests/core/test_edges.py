@@ -67,6 +67,11 @@ def test_an_edge_far_off_does_not_draw_it() -> None:
     assert mask_iou(mask_to_edges(BLUNT["too small"], Image.fromarray(picture)), TRUE) > 0.97
 
 
+def test_a_mask_of_another_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="a mask of 120x90 pixels came with a picture of 90x120; give its own"):
+        to_edges(Region(mask=TRUE), Image.new("RGB", (90, 120)))
+
+
 def test_a_line_of_pixels_is_too_thin_to_have_edges() -> None:
     mask = np.zeros((2, 4000), bool)
     mask[0, 1000:3000] = True
