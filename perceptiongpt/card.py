@@ -46,7 +46,7 @@ def run_card(eye: Any, data: str, max_new_tokens: int, batch: int, words: bool =
         "batch": batch,
         "dtype": str(backbone.dtype).removeprefix("torch."),
         "device": str(backbone.device.type),
-        **({} if eye.mirror else {"mirror": False}),
+        **({"without": sorted(eye.without)} if eye.without else {}),
         **({} if eye.min_score is None else {"min_score": eye.min_score}),
     }
 

@@ -75,6 +75,11 @@ class Stage:
                 f"a stage of {self.steps} steps of {self.batch} x {self.accumulate}; wanted at least 1 of each"
             )
 
+    @property
+    def batches(self) -> int:
+        """How many batches of the data it is fed: what aims of `KEPT` look at once, or those of its steps."""
+        return max(1, self.keep // self.batch) if self.aim in KEPT else self.steps * self.accumulate
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:

@@ -49,5 +49,5 @@ def open_eye(model: str | None, told: Namespace) -> Any:
         torch.set_num_threads(told.threads)
     how = {"bits": "bits", "device_map": "device_map", "attention": "attention", "compiled": "compile"}
     asked = {k: getattr(told, flag) for k, flag in how.items() if getattr(told, flag, None)}
-    least, mirror = getattr(told, "min_score", None), not getattr(told, "no_mirror", False)
-    return load(model, told.host, told.dtype, told.device, min_score=least, mirror=mirror, **asked)
+    asked |= {look: not getattr(told, f"no_{look}", False) for look in ("mirror", "slices")}
+    return load(model, told.host, told.dtype, told.device, min_score=getattr(told, "min_score", None), **asked)

@@ -1,4 +1,4 @@
-"""What a run is fed: batch k is a function of (seed, k) alone, and each process makes its own rows of it.
+"""What a run is fed: batch k of a stage is a function of (seed, k) alone, and each process makes its own rows of it.
 
 So a resumed run gets the same batches, and so do one process and several. Knows samples and the host's eye; nothing of
 losses or steps.
@@ -75,7 +75,9 @@ class Picked:
 
 @dataclass(frozen=True, eq=False)
 class Batches(torch.utils.data.Dataset):
-    """Batch k of a run, made from nothing but (seed, k); process `rank` of `world` gets the rows rank, rank + world …
+    """Batch k of a stage, made from nothing but (seed, k); process `rank` of `world` gets the rows rank, rank + world …
+
+    The samples are those from number `begin` of the mixture on.
 
     A sample that can't be read is an error as text, or with `skip_bad` gives way to another.
     """
@@ -91,6 +93,7 @@ class Batches(torch.utils.data.Dataset):
     skip_bad: bool = False
     naming: bool = True  # whether what is named where is wanted, too
     colours: bool = False  # and what has which colour
+    begin: int = 0
     kept: dict[str, Any] = field(default_factory=dict)  # the pool that is being dealt out
 
     def __len__(self) -> int:
@@ -123,7 +126,7 @@ class Batches(torch.utils.data.Dataset):
     def _pool(self, p: int, bad: list[str]) -> list[Sample]:
         """The samples of POOL batches, longest first, so that a batch holds samples of about one length."""
         if self.kept.get("p") != p:
-            found = [self._sample(p * self.size * POOL + i, bad) for i in range(self.size * POOL)]
+            found = [self._sample(self.begin + p * self.size * POOL + i, bad) for i in range(self.size * POOL)]
             order = np.argsort([-sum(len(t.text) for t in s.turns) for s in found], kind="stable")
             batches = np.random.default_rng((self.seed, 8, p)).permutation(POOL)
             ranks = np.empty(len(found), int)
@@ -153,7 +156,7 @@ class Batches(torch.utils.data.Dataset):
                 told = str(error)
                 self._pass_over(told if told.startswith(sample.called) else f"{sample.called}: {told}", bad)
             sample, rng = (
-                self._sample(k * self.size + row, bad, again),
+                self._sample(self.begin + k * self.size + row, bad, again),
                 np.random.default_rng((self.seed, 11, k, row, again)),
             )
         raise TrainError(f"{TRIES} samples in a row cannot be used, the last: {bad[-1]}; mend the data")
@@ -193,6 +196,11 @@ def _names(sample: Sample) -> list[str]:
     return [label for label, mask in seen if label and (mask is None or mask.any())]
 
 
+def drawn(stage: Stage) -> int:
+    """How many samples of the run's data a stage takes: whole pools."""
+    return -(-stage.batches // POOL) * POOL * stage.batch
+
+
 def feed(source: Batches, first: int, workers: int) -> Iterator[Fed]:
     """Batches from number `first` on, made by `workers` processes beside this one. Raises TrainError for bad data."""
     rest = torch.utils.data.Subset(source, range(first, len(source)))
@@ -225,7 +233,7 @@ def _light(fed: Fed, back: bool = False) -> Fed:
 def gallery(model: Any, source: Batches, stage: Stage, run: Run, say: Callable[[str], None]) -> Gallery | Instances:
     """The pictures that the aims of `config.KEPT` learn from, seen once, by each process all of them."""
     say(f"Looking once at {stage.keep} pictures")
-    whole = replace(source, rank=0, world=1, count=max(1, stage.keep // stage.batch), seed=run.seed, kept={})
+    whole = replace(source, rank=0, world=1, seed=run.seed, kept={})
     device, looked = model.backbone.device, _counted(feed(whole, 0, run.workers), whole, say)
     with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
         if stage.aim in (Instances.part, Outlines.part):

@@ -1,4 +1,4 @@
-"""Every look after the first: an answer's regions in the mirror, from closer by, what rows of them missed, and edges.
+"""Every look after the first: in the mirror, from closer by, for what rows of regions missed, in slices, at edges.
 
 Knows one request, what was said to it and its picture; says in which order looks come. Each is a module of its own.
 Beyond the papers; the language model isn't run again.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -21,26 +21,38 @@ from perceptiongpt.mirrored import Mirror, both_ways, instead, may_mirror
 from perceptiongpt.missed import missed
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.model.seen import Seen
+from perceptiongpt.sliced import Slices, in_slices, may_slice
 from perceptiongpt.telling import Request, told
 from perceptiongpt.tinted import tinted
 
 
+@dataclass(frozen=True, eq=False)
+class Further:
+    """The pictures that the first look saw, as the further looks that a model takes need them."""
+
+    pictures: tuple[Image.Image, ...] = ()  # none where it neither looks closer nor at slices, nor follows edges
+    mirror: Mirror | None = None
+    slices: Slices | None = None
+
+    @classmethod
+    def of(cls, eye: Any, pictures: Sequence[Image.Image], canvases: Sequence[Canvas]) -> Further:
+        """What `eye` needs of pictures, each on its canvas; nothing is encoded before an answer wants it."""
+        return cls(
+            tuple(pictures) if any(map(eye.does, ("looks_closer", "looks_sliced", "follows_edges"))) else (),
+            Mirror(eye, pictures, canvases) if eye.does("looks_mirrored") else None,
+            Slices(eye, pictures, canvases) if eye.does("looks_sliced") else None,
+        )
+
+
 def looked(
-    eye: Any,
-    said: Spoken,
-    request: Request,
-    canvas: Canvas,
-    seen: Seen,
-    pictures: Sequence[Image.Image],
-    mirror: Mirror | None,
-    most: int,
+    eye: Any, said: Spoken, request: Request, canvas: Canvas, seen: Seen, further: Further, most: int
 ) -> tuple[Answer, Spoken]:
     """What was said, as an answer of at most `most` regions, once all was looked at that the model looks at.
 
-    `seen`: what the first look saw; `pictures`: the same in pixels, none where the model neither looks closer nor
-    follows edges; `mirror`: None where it doesn't look into one; the first row that does has its pictures encoded. The
-    answer's timings gain the seconds of "mirror", "closer" and "edges", where it did these.
+    `seen`: what the first look saw. The answer's timings gain the seconds of "mirror", "closer", "slices" and "edges",
+    where it did these.
     """
+    pictures, mirror = further.pictures, further.mirror
     started, timings = time.perf_counter(), dict(said.timings)
     other, elsewhere = said, list[int]()
     if mirror is not None and may_mirror(eye, request.turn, said):
@@ -48,7 +60,7 @@ def looked(
         timings["mirror"] = time.perf_counter() - started
     said = tinted(eye, said, request.label)
     answer = replace(told(eye, seen.sources_hw, said, request, canvas), timings=timings)
-    started, closely = time.perf_counter(), bool(pictures) and eye.looks_closer
+    started, closely = time.perf_counter(), bool(pictures) and eye.does("looks_closer")
     if closely:
         answer = replace(answer, regions=closer(eye, answer.regions, said, pictures))
     if elsewhere:
@@ -61,15 +73,16 @@ def looked(
     if closely:
         answer, said = missed(eye, answer, said, request, canvas, seen, pictures, most)
         timings["closer"] = time.perf_counter() - started
+    started = time.perf_counter()
+    if further.slices is not None and may_slice(request, answer):
+        cut = further.slices.of(said.pictures[0])
+        if cut is not None:
+            answer = replace(answer, regions=(in_slices(eye, answer.regions[0], said, request, cut),))
+            timings["slices"] = time.perf_counter() - started
     answer = replace(answer, timings=timings)
-    if pictures and follows_edges(eye):
+    if pictures and eye.does("follows_edges"):
         answer = edged(answer, [pictures[i] for i in said.pictures])
     return answer, said
-
-
-def follows_edges(eye: Any) -> bool:
-    """Whether its answers' masks are drawn to the edges of the picture."""
-    return bool(eye.model.settings.follows_edges) and not eye.as_found
 
 
 def edged(answer: Answer, pictures: Sequence[Image.Image]) -> Answer:

@@ -57,10 +57,20 @@ def laid(
     """A region of a picture of `size_wh` with box and mask, where it has one, of `found`, one region on the canvas of
     `piece`; `agree` as `Canvas.found_out` takes it."""
     (box,), inside = canvas.found_out(found, agree)
+    there = placed(Region(box, None if region.mask is None else canvas.masks_out(inside)[0]), piece, size_wh)
+    return replace(region, box=there.box, mask=there.mask)
+
+
+def placed(region: Region, piece: Piece, size_wh: tuple[int, int]) -> Region:
+    """A region of `piece`, in pixels of that, as one of the picture of `size_wh`."""
     x, y, right, bottom = piece
-    region = replace(region, box=(box[0] + x, box[1] + y, box[2] + x, box[3] + y))
-    if region.mask is None:
-        return region
-    mask = np.zeros(size_wh[::-1], bool)
-    mask[y:bottom, x:right] = canvas.masks_out(inside)[0]
-    return replace(region, mask=mask)
+    box, mask, point = region.box, None, region.point
+    if region.mask is not None:
+        mask = np.zeros(size_wh[::-1], bool)
+        mask[y:bottom, x:right] = region.mask
+    return replace(
+        region,
+        box=None if box is None else (box[0] + x, box[1] + y, box[2] + x, box[3] + y),
+        mask=mask,
+        point=None if point is None else (point[0] + x, point[1] + y),
+    )

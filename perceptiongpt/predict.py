@@ -7,13 +7,12 @@ painting and no judging.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
 import torch
-from PIL import Image
 
 from perceptiongpt.asking import WORDS_LIMIT, Shown, checked_words, question_turn
 from perceptiongpt.core.answer import Answer, Region
@@ -27,8 +26,7 @@ from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Picture, Turn
 from perceptiongpt.data.words import asks_for_many
 from perceptiongpt.hosts import open_host, quiet
-from perceptiongpt.looks import follows_edges, looked
-from perceptiongpt.mirrored import Mirror
+from perceptiongpt.looks import Further, looked
 from perceptiongpt.model import store
 from perceptiongpt.model.adapt import merge
 from perceptiongpt.model.attention import attend_by_products
@@ -50,13 +48,14 @@ def load(
     compiled: bool = False,
     min_score: float | None = None,
     mirror: bool = True,
+    slices: bool = True,
     **how: Any,
 ) -> Eye:
     """A trained model, ready to look: the packaged one, or the folder `model` that `train` made, or that of its run.
 
     `host` overrides where its host is found (see `hosts.open_host`, which also explains `dtype`, `device` and `how`).
     `compiled` runs the language model's steps through torch.compile. `min_score` takes the place of the model's own.
-    `mirror=False`: a model that looks into a mirror looks into none, which is faster and less exact.
+    `mirror=False`, `slices=False`: one that looks into a mirror, or at slices, doesn't, which is faster and less exact.
     Raises ValueError when the folder or the host cannot be used; the message says what to do.
     """
     if model is None and not (PACKAGED / store.CONFIG).is_file():
@@ -74,32 +73,31 @@ def load(
         attend_by_products(held)
     if compiled:
         made.backbone.compile_step()
-    eye = Eye(made, "default" if model is None else Path(model).name or str(folder), operating, mirror)
+    without = [look for look, may in (("looks_mirrored", mirror), ("looks_sliced", slices)) if not may]
+    eye = Eye(made, "default" if model is None else Path(model).name or str(folder), operating, without)
     eye.min_score = min_score
     return eye
 
 
 class Eye:
     """A perception model that looks at pictures. `name` is what its answers say made them; `operating` says what its
-    scores mean and below which a region is left out; `mirror` lets one that looks into a mirror do so."""
+    scores mean and below which a region is left out; `without`: settings of looks that it doesn't take all the same."""
 
     def __init__(
-        self, model: PerceptionModel, name: str = "", operating: OperatingPoint | None = None, mirror: bool = True
+        self,
+        model: PerceptionModel,
+        name: str = "",
+        operating: OperatingPoint | None = None,
+        without: Collection[str] = (),
     ) -> None:
-        self.model, self.name, self.operating, self.mirror = model.eval(), name, operating or OperatingPoint(), mirror
+        self.model, self.name, self.operating, self.without = model.eval(), name, operating or OperatingPoint(), without
         self.min_score: float | None = None  # takes the place of the operating point's in what is left out of answers
         self.as_found = False  # whether regions stay as rows of them end: neither left to right nor looked at again
         self.renderer = Renderer(model.backbone.processor, **model.spelling())
 
-    @property
-    def looks_closer(self) -> bool:
-        """Whether what was found is found again from closer by (`closer.py`)."""
-        return self.model.settings.looks_closer and not self.as_found
-
-    @property
-    def looks_mirrored(self) -> bool:
-        """Whether it is looked for in the picture turned left to right, too (`mirrored.py`)."""
-        return self.model.settings.looks_mirrored and self.mirror and not self.as_found
+    def does(self, look: str) -> bool:
+        """Whether it takes the look after the first that is called so in `Settings`, such as "looks_closer"."""
+        return bool(getattr(self.model.settings, look)) and look not in self.without and not self.as_found
 
     @overload
     def look(self, picture: Picture) -> Seen: ...
@@ -120,9 +118,8 @@ class Eye:
         opened, backbone = [open_picture(p) for p in picture], self.model.backbone
         canvases = tuple(backbone.canvas(p.size) for p in opened)
         encoded = self.model.see(backbone.pixels([c.view(p) for c, p in zip(canvases, opened, strict=True)]))
-        kept = tuple(opened) if self.looks_closer or follows_edges(self) else ()
-        mirror = Mirror(self, opened, canvases) if self.looks_mirrored else None
-        return SeenAll(self, encoded, canvases, tuple(range(len(opened))), time.perf_counter() - started, kept, mirror)
+        seconds, further = time.perf_counter() - started, Further.of(self, opened, canvases)
+        return SeenAll(self, encoded, canvases, tuple(range(len(opened))), seconds, further)
 
     def hear(self, prompts: Batch, seen: Encoded, pictures: Sequence[Any], **how: Any) -> list[Spoken]:
         """`generate` at the operating point, or with a `more` of its own."""
@@ -180,8 +177,7 @@ class SeenAll:
     canvases: tuple[Canvas, ...]
     rows: tuple[int, ...]
     vision: float  # seconds that opening and encoding took
-    pictures: tuple[Image.Image, ...] = ()  # where answers look closer or follow edges
-    mirror: Mirror | None = None  # where they look into one
+    further: Further
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -210,7 +206,9 @@ class SeenAll:
 
     def detect(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
         """As `segment`, without masks."""
-        masks = follows_edges(self.eye) or any(asks_for_many(checked_words(p, "phrase")) for p in self._each(phrase))
+        masks = self.eye.does("follows_edges") or any(
+            asks_for_many(checked_words(p, "phrase")) for p in self._each(phrase)
+        )
         return [without_masks(a) for a in self._find(phrase, phrases.ask_region, how, mask=masks)]  # boxes of masks
 
     def point(self, phrase: str | Sequence[str], **how: Any) -> list[Answer]:
@@ -249,7 +247,7 @@ class SeenAll:
         rendered = [renderer.asking([r.turn], spelled(c), (c,)) for r, c in zip(requests, canvases, strict=True)]
         prompts = assemble(rendered, canvases, {}, pad_id(renderer.tokenizer), left=True)
         spoken = self.eye.hear(prompts, self.encoded, self.rows, **{**foreseen(renderer, requests), **how})
-        most, shared = how.get("max_regions", MOST_REGIONS), (self.encoded, self.pictures, self.mirror)
+        most, shared = how.get("max_regions", MOST_REGIONS), (self.encoded, self.further)
         rows = zip(spoken, requests, canvases, strict=True)
         looks = in_order(self, [looked(self.eye, *row, *shared, most) for row in rows], requests, how)
         made = [kept(*one, request.label, least) for one, request in zip(looks, requests, strict=True)]

@@ -351,7 +351,7 @@ def twelfth_light() -> Run:
         start="runs/eleventh_light",
         out="runs/twelfth_light",
         stages=(stage,),
-        settings={**eleventh.settings, "refines": True, "follows_edges": True},
+        settings={**eleventh.settings, "refines": True, "looks_sliced": True, "follows_edges": True},
     )
 
 

@@ -19,7 +19,7 @@ from perceptiongpt.core.canvas import Canvas
 from perceptiongpt.data.collate import assemble, pad_id
 from perceptiongpt.data.picture import open_picture
 from perceptiongpt.data.sample import Picture, Turn
-from perceptiongpt.looks import edged, follows_edges
+from perceptiongpt.looks import edged
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.predict import Eye
 from perceptiongpt.telling import Request, kept, told
@@ -61,9 +61,9 @@ class Talk:
         (said,) = self.eye.hear(prompts, seen, [range(len(canvases))], **how)
         whole = [*self._pictures, *opened]
         answer = self._answer(said, turn, canvases, seen)
-        if self.eye.looks_closer:
+        if self.eye.does("looks_closer"):
             answer = replace(answer, regions=closer(self.eye, answer.regions, said, whole))
-        if follows_edges(self.eye):
+        if self.eye.does("follows_edges"):
             answer = edged(answer, [whole[i] for i in said.pictures])
         self.turns += [turn, self._spoken(said, answer)]
         self.canvases, self._views, self._pictures, self._seen = canvases, views, whole, seen

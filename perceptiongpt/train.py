@@ -26,7 +26,7 @@ from perceptiongpt.checkpoint import Standing, gathered, standing, written
 from perceptiongpt.config import KEPT, Run, Stage
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
-from perceptiongpt.feed import Batches, Fed, Picked, TrainError, feed, gallery, picks
+from perceptiongpt.feed import Batches, Fed, Picked, TrainError, drawn, feed, gallery, picks
 from perceptiongpt.lesson import Lesson
 from perceptiongpt.model.adapt import choose_trainable, host_module, recompute, trainable_report
 from perceptiongpt.model.attention import plain_attention
@@ -129,12 +129,13 @@ def _stage(
         model.backbone,
         stage.batch,
         run.seed + number,
-        stage.steps * stage.accumulate,
+        stage.batches,
         engine.process_index,
         engine.num_processes,
         run.skip_bad,
         stage.aim == "name" or max(run.weights.name, run.weights.look, run.weights.match) > 0,
         run.weights.look > 0,
+        begin=sum(map(drawn, run.stages[:number])),  # on from where the stage before it ended
     )
     fed: Iterator[Fed | Picked]
     if stage.aim in KEPT:

@@ -25,8 +25,9 @@ A host is a decoder-only image-text model of `transformers`; it is neither subcl
 accelerate), `attention` (an implementation of transformers; on a CPU in bfloat16 `load` takes plain products in
 place of `sdpa`, unless one is named); `load(..., compiled=True)` compiles the step of an answer.
 `load(..., mirror=False)` looks into no [mirror](architecture.md), which the packaged model does: faster by a run of the
-vision tower, less exact, and with scores that were calibrated with one.
-The verbs that look take the same as `--dtype --device --bits --device-map --attention --compile --no-mirror`.
+vision tower, less exact, and with scores that were calibrated with one. `slices=False` looks at no quarters of large
+pictures. The verbs that look take the same as `--dtype --device --bits --device-map --attention --compile --no-mirror
+--no-slices`.
 
 `equip(..., tower="facebook/dinov2-small")` lets the decoders look through a vision model of their own, frozen and found
 again by its name, where a host's image tokens form no grid. Its colours are ImageNet's.

@@ -325,7 +325,7 @@ def test_a_model_that_enumerates_is_asked_where_to_end_before_it_is_calibrated(
         asked for a number, one alone but with some `alike`, then as many as there are."""
         some = list(islice((q for one in questions for q in one.questions), n))
         assert eye.as_found or not eye.model.settings.follows_edges  # boxes are compared with masks as decoded
-        asked.append((eye.as_found, eye.looks_closer, eye.operating, {q.kind for q in some}, len(some)))
+        asked.append((eye.as_found, eye.does("looks_closer"), eye.operating, {q.kind for q in some}, len(some)))
         said = []
         for i, q in enumerate(some):
             boxes = [Packed(t.box) for t in q.targets[:3]] or [Packed((0, 0, 1, 1))] * 3

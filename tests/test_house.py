@@ -53,7 +53,8 @@ ARROWS: dict[str, set[str]] = {
     "tinted": {"data", "model"},
     "mirrored": {"core", "data", "tasks", "model", "closer"},
     "missed": {"core", "data", "tasks", "model", "closer", "telling", "tinted"},
-    "looks": {"core", "model", "closer", "mirrored", "missed", "telling", "tinted"},
+    "sliced": {"core", "data", "tasks", "model", "closer", "outlined", "telling", "tinted"},
+    "looks": {"core", "model", "closer", "mirrored", "missed", "sliced", "telling", "tinted"},
     "ordinal": {"core", "data", "model"},
     "predict": {
         "core",

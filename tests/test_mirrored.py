@@ -119,16 +119,8 @@ def test_of_two_things_the_surer_one_stands_once_both_were_looked_at_closer(
     seen = mirroring.look(picture).all
     said = spoken(mirroring, at(0.3, scores[0]))
     Decoders(mirroring, monkeypatch, at(0.3, scores[1]))
-    answer, _ = looks.looked(
-        mirroring,
-        said,
-        PLAIN,
-        seen.canvases[0],
-        seen.encoded,
-        [picture],
-        Mirror(mirroring, [picture], seen.canvases),
-        32,
-    )
+    further = looks.Further((picture,), Mirror(mirroring, [picture], seen.canvases))
+    answer, _ = looks.looked(mirroring, said, PLAIN, seen.canvases[0], seen.encoded, further, 32)
     (region,) = answer
     assert sum(region.box[::2]) / 80 == pytest.approx(stands, abs=0.02)
     assert region.score == pytest.approx(float(torch.tensor(3.0).sigmoid()))
@@ -190,8 +182,8 @@ def test_a_mirror_may_be_left_out(
     config["settings"]["looks_mirrored"] = True
     (folder / "config.json").write_text(json.dumps(config))
     with_one, without = load(folder, device="cpu"), load(folder, device="cpu", mirror=False)
-    assert with_one.looks_mirrored and with_one.look(photo_file).all.mirror is not None
-    assert not without.looks_mirrored and without.look(photo_file).all.mirror is None
+    assert with_one.does("looks_mirrored") and with_one.look(photo_file).all.further.mirror is not None
+    assert not without.does("looks_mirrored") and without.look(photo_file).all.further.mirror is None
     told = ["segment", str(photo_file), "the apple", "--model", str(folder), "--json", "--device", "cpu"]
     for flags, mirror in (([], True), (["--no-mirror"], False)):
         assert main([*told, *flags]) == 0
@@ -306,13 +298,12 @@ def test_every_host_family_looks_into_the_mirror(
     assert all(0 <= r.box[0] <= r.box[2] <= size[0] and r.mask.shape == size[::-1] for r in answer)
 
 
-def test_points_alone_are_looked_for_in_the_mirror_too(mirroring: Eye, photo: Image.Image) -> None:
+def test_points_alone_are_looked_for_in_the_mirror_too(
+    mirroring: Eye, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer = mirroring.point(photo, "the apple")
-    mirroring.mirror = False
-    try:
-        plain = mirroring.point(photo, "the apple")
-    finally:
-        mirroring.mirror = True
+    monkeypatch.setattr(mirroring, "without", ["looks_mirrored"])
+    plain = mirroring.point(photo, "the apple")
     assert len(answer) == len(plain) > 0 and not np.allclose(answer.score, plain.score)
     for region in answer:
         assert region.box is None and region.mask is None and 0 <= region.point[0] <= photo.width
@@ -321,7 +312,7 @@ def test_points_alone_are_looked_for_in_the_mirror_too(mirroring: Eye, photo: Im
 def test_an_eye_that_shows_what_was_found_at_first_has_no_mirror(mirroring: Eye, photo: Image.Image) -> None:
     mirroring.as_found = True
     try:
-        assert mirroring.look(photo).all.mirror is None
+        assert mirroring.look(photo).all.further.mirror is None
     finally:
         mirroring.as_found = False
 

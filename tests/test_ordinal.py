@@ -110,7 +110,7 @@ class Shelf:
         return at(x, y, score, mask=mask, point=(x, y))
 
     def looked(
-        self, _: Any, said: Any, request: Request, __: Any, seen: Any, pictures: Any, mirror: Any, most: int
+        self, _: Any, said: Any, request: Request, __: Any, seen: Any, further: Any, most: int
     ) -> tuple[Answer, Any]:
         self.asked.append(request.label)
         self.most.append(most)

@@ -223,6 +223,21 @@ def test_every_sample_of_a_pool_is_dealt_once_and_a_batch_is_a_function_of_its_n
     assert len(pictures.unique(dim=0)) == 64
 
 
+def test_a_stage_goes_on_in_the_data_where_the_one_before_it_ended(tmp_path: Path) -> None:
+    class Told(Mix):
+        def instead(self, i: int, again: int) -> Sample:
+            asked.append(i)
+            return super().instead(i, again)
+
+    asked: list[int] = []
+    samples = Told([(shapes(12, seed=0), 1.0)], seed=0)
+    train(a_run(tmp_path / "run"), fresh(), samples, silent)
+    assert asked == list(range(16 + 16 + 16))  # pools of eight batches of two, for each stage
+    asked.clear()
+    train(a_run(tmp_path / "run", stages=(*STAGES, STAGES[1])), fresh(), samples, silent, resume=True)
+    assert asked == list(range(48, 64))
+
+
 def test_pictures_keep_their_names_when_text_stands_between(renderer: Make) -> None:
     model = fresh()
     (one,) = shapes(1, seed=0)

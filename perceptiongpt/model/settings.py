@@ -21,6 +21,7 @@ GROWN: dict[str, tuple[str, ...]] = {
     "learns_match": ("decoder.pointer.asked.", "decoder.pointer.shown."),
     "looks_closer": (),
     "looks_mirrored": (),
+    "looks_sliced": (),
     "follows_edges": (),
     "passes_over": (),
     "tells_apart": ("decoder.apart.",),
@@ -63,6 +64,7 @@ class Settings:
     weighs_match: bool = False  # a region's score is told how well the words match the picture, there and at best
     looks_closer: bool = False  # an answer's regions are found again in a piece of the picture around each
     looks_mirrored: bool = False  # and before that in the picture turned left to right
+    looks_sliced: bool = False  # and, where a name alone asks for it, in quarters of a large picture
     follows_edges: bool = False  # masks are drawn to the edges that a picture's own pixels have
     passes_over: bool = False  # decoders that enumerate don't point again at what they are shown of a row
     tells_apart: bool = False  # of several that are asked for, each mask is cut to one, by the boxes its places say

@@ -1,0 +1,129 @@
+"""A look in slices: what is asked for by name in a large picture is looked for once more in quarters of it.
+
+A small thing has few cells of the whole picture and many of a slice (sliced inference, SAHI, arXiv 2202.06934). What a
+slice cuts off isn't believed, for the whole shows more of it; the surest of what is left is looked at closer there,
+and stands where it is surer by some than what the whole showed. Knows what was said and heard, its picture and its
+canvas. Beyond the papers; the language model isn't run again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+
+from perceptiongpt.closer import closer
+from perceptiongpt.core.answer import Answer, Region
+from perceptiongpt.core.canvas import Canvas, Four
+from perceptiongpt.data.words import ORDINALS
+from perceptiongpt.model.generate import Spoken
+from perceptiongpt.model.pointing import again
+from perceptiongpt.model.seen import Seen
+from perceptiongpt.outlined import Piece, placed
+from perceptiongpt.tasks.mask import MASK_SIDE
+from perceptiongpt.telling import Request, several, told
+from perceptiongpt.tinted import ELSE, tinted
+
+LARGE = 1.5  # sides of its canvas from which a picture is cut into slices: smaller ones show no more in them
+ASIDE = 2  # slices
+SHARE = 0.6  # of a side of the picture that a slice is long: neighbours have a third of each other
+CUT = 0.03  # of a slice's side, that far from where it was cut a box is taken to go on
+SURE = 0.9  # score from which what the whole showed stands
+DOUBT = 0.6  # taken off the logit of what a slice shows: of four looks one is surer by chance
+_SIDES = ("left", "right", "top", "bottom", "upper", "lower", "middle", "center", "centre", "corner", "front", "back")
+_ORDERS = (
+    "largest",
+    "smallest",
+    "biggest",
+    "tallest",
+    "shortest",
+    "nearest",
+    "closest",
+    "farthest",
+    "furthest",
+    "last",
+)
+_PLACED = re.compile(rf"\b(?:{'|'.join((*ELSE, *ORDINALS, *_SIDES, *_ORDERS))}|\w+most)\b")
+
+
+class Cut(NamedTuple):
+    """The slices of one picture, seen."""
+
+    size_wh: tuple[int, int]  # of the picture
+    pieces: list[Piece]
+    crops: list[Image.Image]
+    canvases: list[Canvas]
+    seen: Seen
+
+
+class Slices:
+    """The slices of pictures, encoded when they are looked at; those of the last picture are kept."""
+
+    def __init__(self, eye: Any, pictures: Sequence[Image.Image], canvases: Sequence[Canvas]) -> None:
+        self._eye, self._pictures, self._canvases = eye, pictures, canvases
+        self._last: tuple[int, Cut] | None = None
+
+    def of(self, picture: int) -> Cut | None:
+        """Those of a picture; None where it is too small for them."""
+        whole, model = self._pictures[picture], self._eye.model
+        if max(whole.size) < LARGE * max(self._canvases[picture].view_wh):
+            return None
+        if self._last is None or self._last[0] != picture:
+            pieces = _pieces(whole.size)
+            crops = [whole.crop(piece) for piece in pieces]
+            canvases = [model.backbone.canvas(crop.size) for crop in crops]
+            views = [canvas.view(crop) for canvas, crop in zip(canvases, crops, strict=True)]
+            seen = model.see(model.backbone.pixels(views))
+            self._last = picture, Cut(whole.size, pieces, crops, canvases, seen)
+        return self._last[1]
+
+
+def may_slice(request: Request, answer: Answer) -> bool:
+    """Whether one thing was asked for, with its box, and isn't sure, by words that mean the same in a slice: none of a
+    place or an order."""
+    phrase = request.label
+    if phrase is None or ";" in phrase or several(phrase) or not request.box or len(answer) != 1:
+        return False
+    return (answer[0].score or 0.0) < SURE and not _PLACED.search(phrase.lower())
+
+
+@torch.inference_mode()
+def in_slices(eye: Any, region: Region, said: Spoken, request: Request, cut: Cut) -> Region:
+    """The one region of an answer, or what a slice of its picture shows where that is surer."""
+    each, heard = range(len(cut.pieces)), said.heard * len(cut.pieces)
+    nothing = said.regions.masks.new_zeros(len(each), MASK_SIDE, MASK_SIDE)
+    found, shades = again(eye.model, heard, cut.seen, each, nothing if eye.model.settings.enumerates else None)
+    scores = eye.operating.scores(found.scores).tolist()
+    for n in sorted(each, key=scores.__getitem__, reverse=True):
+        one = tinted(eye, replace(said, regions=found.at([n]), pictures=[n], shades=[shades[n]]), request.label)
+        there = told(eye, cut.seen.sources_hw, one, request, cut.canvases[n]).regions[0]
+        assert there.box is not None  # as one was asked for
+        if not _cut_off(there.box, cut.pieces[n], cut.size_wh):
+            if eye.does("looks_closer"):
+                (there,) = closer(eye, [there], one, cut.crops)
+            score = float((torch.tensor(there.score or 0.0, dtype=torch.float64).logit(1e-6) - DOUBT).sigmoid())
+            there = replace(placed(there, cut.pieces[n], cut.size_wh), score=score)
+            return there if score > (region.score or 0.0) else region
+    return region
+
+
+def _pieces(size_wh: tuple[int, int]) -> list[Piece]:
+    """Row by row; whole pixels."""
+    (w, h), steps = size_wh, range(ASIDE)
+    wide, high = round(SHARE * w), round(SHARE * h)
+    corners = [(round((w - wide) * i / (ASIDE - 1)), round((h - high) * j / (ASIDE - 1))) for j in steps for i in steps]
+    return [(x, y, x + wide, y + high) for x, y in corners]
+
+
+def _cut_off(box: Four, piece: Piece, size_wh: tuple[int, int]) -> bool:
+    """Whether a box, in pixels of its piece, ends where the piece was cut out of a picture of that size."""
+    for axis in (0, 1):
+        start, end = piece[axis], piece[axis + 2]
+        near = CUT * (end - start)
+        if (start > 0 and box[axis] < near) or (end < size_wh[axis] and box[axis + 2] > end - start - near):
+            return True
+    return False
