@@ -168,7 +168,12 @@ def test_slices_are_seen_once_in_a_row_and_only_where_something_is_asked_in_doub
     slicing: Eye, large: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     views, see = list[int](), slicing.model.see
-    monkeypatch.setattr(slicing.model, "see", lambda pixels: views.append(len(pixels["pixel_values"])) or see(pixels))
+
+    def counted(pixels: Any) -> Any:
+        views.append(len(pixels["pixel_values"]))
+        return see(pixels)
+
+    monkeypatch.setattr(slicing.model, "see", counted)
     decoders = Decoders(slicing, monkeypatch, [1.0] * 4)
     seen = slicing.look([large, large.resize((150, 150))])
     assert views == [2]
