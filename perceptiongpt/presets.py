@@ -379,7 +379,7 @@ def whole_light() -> Run:
         ),
         stages=(
             Stage(aim="name", steps=2000, batch=32, warmup=20, keep=4800, rates=Rates(heads=1.5e-3, host=2e-3)),
-            Stage(aim="words", steps=3000, batch=8, warmup=60, rates=Rates(heads=1e-3, host=3e-4, vision=5e-4)),
+            Stage(aim="words", steps=2000, batch=8, warmup=60, rates=Rates(heads=1e-3, host=3e-4, vision=5e-4)),
             Stage(steps=400, batch=4, warmup=30, rates=Rates(heads=3e-4, adapter=8e-4, host=0.0, vision=0.0)),
             Stage(
                 aim="talk", steps=300, warmup=30, rates=Rates(heads=2e-3, rows=0.0, adapter=0.0), frozen=("encoder.",)

@@ -42,6 +42,13 @@ def large() -> Image.Image:
     return Image.fromarray(np.random.default_rng(3).integers(0, 255, (*SIZE[::-1], 3)).astype(np.uint8))
 
 
+@pytest.fixture
+def plain(eye: Eye, large: Image.Image) -> Region:
+    """What the whole picture shows."""
+    (region,) = eye.segment(large, PHRASE, **ONE)
+    return region
+
+
 class Decoders:
     """Find something halfway down each slice, at `x` of its width, that scores so; `runs` counts their looks."""
 
@@ -116,18 +123,15 @@ def test_only_words_that_mean_the_same_in_a_slice_are_looked_for_there(phrase: s
 
 
 def test_the_surest_slice_stands_in_pixels_of_the_picture(
-    slicing: Eye, large: Image.Image, monkeypatch: pytest.MonkeyPatch
+    plain: Region, slicing: Eye, large: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slicing, "without", ["looks_sliced"])
-    (plain,) = slicing.segment(large, PHRASE, **ONE)
-    monkeypatch.setattr(slicing, "without", [])
-    Decoders(slicing, monkeypatch, [1.0, 30.0, 2.0, 3.0])  # the second lies at the upper right
+    Decoders(slicing, monkeypatch, [1.0, 3.0, 2.0, 2.5])  # the second lies at the upper right
     (found,) = answer = slicing.segment(large, PHRASE, **ONE)
     assert found.box[0] == pytest.approx(80 + 60 - 12, abs=4) and found.box[2] == pytest.approx(80 + 60 + 12, abs=4)
     assert found.mask.shape == SIZE[::-1] and found.mask[30:42, 132:148].all()
     assert found.mask.sum() == found.mask[20:52, 120:160].sum()
     assert 80 <= found.point[0] <= 200 and 0 <= found.point[1] <= 72
-    assert found.score == pytest.approx(1 / (1 + math.exp(sliced.DOUBT - math.log((1 - 1e-6) / 1e-6))))
+    assert found.score == pytest.approx(1 / (1 + math.exp(sliced.DOUBT - 3.0)))
     assert (found.label, found.span) == (plain.label, plain.span)
     assert "slices" in answer.timings
     boxes = slicing.detect(large, PHRASE, **ONE)
@@ -135,13 +139,14 @@ def test_the_surest_slice_stands_in_pixels_of_the_picture(
 
 
 def test_what_the_whole_shows_stands_where_no_slice_is_surer_or_all_cut_it_off(
-    slicing: Eye, large: Image.Image, monkeypatch: pytest.MonkeyPatch
+    plain: Region, slicing: Eye, large: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slicing, "without", ["looks_sliced"])
-    (plain,) = slicing.segment(large, PHRASE, **ONE)
-    monkeypatch.setattr(slicing, "without", [])
     Decoders(slicing, monkeypatch, [-30.0] * 4)
     assert slicing.segment(large, PHRASE, **ONE)[0].box == plain.box
+    just = math.log(plain.score / (1 - plain.score)) + sliced.DOUBT
+    for more, stands in ((-0.01, False), (0.01, True)):
+        Decoders(slicing, monkeypatch, [just + more] * 4)
+        assert (slicing.segment(large, PHRASE, **ONE)[0].box != plain.box) is stands
     Decoders(slicing, monkeypatch, [30.0, -30.0, 30.0, -30.0], x=0.9)  # at their right ends, where both were cut
     assert slicing.segment(large, PHRASE, **ONE)[0].box == plain.box
     Decoders(slicing, monkeypatch, [-30.0, 30.0, -30.0, 29.0], x=0.9)  # and where the picture ends
