@@ -18,6 +18,7 @@ from PIL import Image
 
 from perceptiongpt.closer import closer
 from perceptiongpt.core.answer import Answer, Region
+from perceptiongpt.core.boxes import area_xyxy
 from perceptiongpt.core.canvas import Canvas, Four
 from perceptiongpt.data.words import ORDINALS
 from perceptiongpt.model.generate import Spoken
@@ -32,6 +33,7 @@ LARGE = 1.5  # sides of its canvas from which a picture is cut into slices: smal
 ASIDE = 2  # slices
 SHARE = 0.6  # of a side of the picture that a slice is long: neighbours have a third of each other
 CUT = 0.03  # of a slice's side, that far from where it was cut a box is taken to go on
+SMALL = 0.05  # of the picture: what is larger the whole shows well enough
 SURE = 0.9  # score from which what the whole showed stands
 DOUBT = 0.6  # taken off the logit of what a slice shows: of four looks one is surer by chance
 _SIDES = ("left", "right", "top", "bottom", "upper", "lower", "middle", "center", "centre", "corner", "front", "back")
@@ -107,8 +109,13 @@ def in_slices(eye: Any, region: Region, said: Spoken, request: Request, cut: Cut
                 (there,) = closer(eye, [there], one, cut.crops)
             score = float((torch.tensor(there.score or 0.0, dtype=torch.float64).logit(1e-6) - DOUBT).sigmoid())
             there = replace(placed(there, cut.pieces[n], cut.size_wh), score=score)
-            return there if score > (region.score or 0.0) else region
+            return there if score > (region.score or 0.0) and _share(there.box, cut.size_wh) <= SMALL else region
     return region
+
+
+def _share(box: Four | None, size_wh: tuple[int, int]) -> float:
+    """How much of a picture of that size a box covers."""
+    return 1.0 if box is None else float(area_xyxy(torch.tensor(box))) / (size_wh[0] * size_wh[1])
 
 
 def _pieces(size_wh: tuple[int, int]) -> list[Piece]:

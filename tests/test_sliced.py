@@ -20,7 +20,10 @@ from perceptiongpt import looks, sliced
 from perceptiongpt.cli import main
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.batch import Regions
+from perceptiongpt.data.photographed import PHOTOGRAPHS
 from perceptiongpt.data.sample import Turn
+from perceptiongpt.data.scene_compose import SIZES_WH
+from perceptiongpt.model.assemble import IMAGE_SIDE
 from perceptiongpt.predict import Eye, load
 from perceptiongpt.sliced import LARGE, may_slice
 from perceptiongpt.telling import Request
@@ -52,8 +55,10 @@ def plain(eye: Eye, large: Image.Image) -> Region:
 class Decoders:
     """Find something halfway down each slice, at `x` of its width, that scores so; `runs` counts their looks."""
 
-    def __init__(self, eye: Eye, monkeypatch: pytest.MonkeyPatch, scores: list[float], x: float = 0.5) -> None:
-        self.scores, self.x, self.runs, self.decode = scores, x, 0, eye.model.decode
+    def __init__(
+        self, eye: Eye, monkeypatch: pytest.MonkeyPatch, scores: list[float], x: float = 0.5, wide: float = 0.2
+    ) -> None:
+        self.scores, self.x, self.wide, self.runs, self.decode = scores, x, wide, 0, eye.model.decode
         monkeypatch.setattr(eye.model, "decode", self)
 
     def __call__(self, states: torch.Tensor, seen: Any, *args: Any) -> Any:
@@ -61,8 +66,8 @@ class Decoders:
             return self.decode(states, seen, *args)
         self.runs += 1
         mask = torch.full((4, 20, 20), -9.0)
-        mask[:, 4:8, round(20 * self.x) - 2 : round(20 * self.x) + 2] = 9.0
-        boxes = torch.tensor([[self.x, 0.3, 0.2, 0.2]]).repeat(4, 1)
+        mask[:, 4:8, round(20 * (self.x - self.wide / 2)) : round(20 * (self.x + self.wide / 2))] = 9.0
+        boxes = torch.tensor([[self.x, 0.3, self.wide, 0.2]]).repeat(4, 1)
         return Regions(boxes, mask, torch.zeros(4, 4, 4), torch.tensor(self.scores))
 
 
@@ -138,7 +143,7 @@ def test_the_surest_slice_stands_in_pixels_of_the_picture(
     assert boxes[0].box == found.box and boxes[0].mask is None
 
 
-def test_what_the_whole_shows_stands_where_no_slice_is_surer_or_all_cut_it_off(
+def test_what_the_whole_shows_stands_where_no_slice_is_surer_of_something_small_that_is_whole(
     plain: Region, slicing: Eye, large: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Decoders(slicing, monkeypatch, [-30.0] * 4)
@@ -147,6 +152,8 @@ def test_what_the_whole_shows_stands_where_no_slice_is_surer_or_all_cut_it_off(
     for more, stands in ((-0.01, False), (0.01, True)):
         Decoders(slicing, monkeypatch, [just + more] * 4)
         assert (slicing.segment(large, PHRASE, **ONE)[0].box != plain.box) is stands
+    Decoders(slicing, monkeypatch, [30.0] * 4, wide=0.5)  # 60 by 24 pixels of 200 by 120
+    assert slicing.segment(large, PHRASE, **ONE)[0].box == plain.box
     Decoders(slicing, monkeypatch, [30.0, -30.0, 30.0, -30.0], x=0.9)  # at their right ends, where both were cut
     assert slicing.segment(large, PHRASE, **ONE)[0].box == plain.box
     Decoders(slicing, monkeypatch, [-30.0, 30.0, -30.0, 29.0], x=0.9)  # and where the picture ends
@@ -196,6 +203,11 @@ def test_small_pictures_are_not_cut(slicing: Eye, photo: Image.Image, monkeypatc
     for size, cut in (((just, 8), True), ((8, just), True), ((just - 1, just - 1), False)):
         answer = slicing.segment(photo.resize(size), PHRASE, **ONE)
         assert ("slices" in answer.timings) is cut
+
+
+def test_no_picture_that_the_package_makes_or_brings_is_large_for_its_host() -> None:
+    brought = [Image.open(file).size for file in (PHOTOGRAPHS / "images").iterdir()]
+    assert len(brought) > 80 and max(map(max, (*SIZES_WH, *brought))) < LARGE * IMAGE_SIDE
 
 
 def test_every_host_family_looks_at_slices(any_eye: Eye, monkeypatch: pytest.MonkeyPatch) -> None:
