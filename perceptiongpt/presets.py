@@ -359,7 +359,7 @@ def whole_light() -> Run:
     """All that `first_light` to `twelfth_light` did one after the other, in one run from the bare host: every part is
     there from the beginning. `perceptiongpt calibrate` afterwards.
 
-    What ships did not come of it, and it has not been run whole, but `name`, 700 steps of `words` and a few of each
+    What ships did not come of it, and it has not been run whole, but `name`, 1,100 steps of `words` and a few of each
     other stage.
     """
     first, twelfth = first_light(), twelfth_light()
