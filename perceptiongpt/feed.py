@@ -1,4 +1,4 @@
-"""What a run is fed: batch k of a stage is a function of (seed, k) alone, and each process makes its own rows of it.
+"""What a run is fed: batch k of a stage is a function of seed, begin and k alone; each process makes its own rows.
 
 So a resumed run gets the same batches, and so do one process and several. Knows samples and the host's eye; nothing of
 losses or steps.
@@ -75,11 +75,11 @@ class Picked:
 
 @dataclass(frozen=True, eq=False)
 class Batches(torch.utils.data.Dataset):
-    """Batch k of a stage, made from nothing but (seed, k); process `rank` of `world` gets the rows rank, rank + world …
+    """Batch k of a stage, made from nothing but (seed, begin, k); process `rank` of `world` gets the rows rank,
+    rank + world …
 
-    The samples are those from number `begin` of the mixture on.
-
-    A sample that can't be read is an error as text, or with `skip_bad` gives way to another.
+    The samples are those from number `begin` of the mixture on. One that can't be read is an error as text, or with
+    `skip_bad` gives way to another.
     """
 
     samples: Mix

@@ -30,7 +30,7 @@ from perceptiongpt.tinted import tinted
 class Further:
     """The pictures that the first look saw, as the further looks that a model takes need them."""
 
-    pictures: tuple[Image.Image, ...] = ()  # none where it neither looks closer nor at slices, nor follows edges
+    pictures: tuple[Image.Image, ...] = ()  # none where it neither looks closer nor follows edges
     mirror: Mirror | None = None
     slices: Slices | None = None
 
@@ -38,7 +38,7 @@ class Further:
     def of(cls, eye: Any, pictures: Sequence[Image.Image], canvases: Sequence[Canvas]) -> Further:
         """What `eye` needs of pictures, each on its canvas; nothing is encoded before an answer wants it."""
         return cls(
-            tuple(pictures) if any(map(eye.does, ("looks_closer", "looks_sliced", "follows_edges"))) else (),
+            tuple(pictures) if eye.does("looks_closer") or eye.does("follows_edges") else (),
             Mirror(eye, pictures, canvases) if eye.does("looks_mirrored") else None,
             Slices(eye, pictures, canvases) if eye.does("looks_sliced") else None,
         )

@@ -75,7 +75,8 @@ def calibrate(told: Namespace) -> None:
             raise ValueError(f"answers of {eye.name} to {data} have no scores; calibrate a model that says regions")
         ends = _ends(eye, told) if eye.model.settings.enumerates else {}
         eye.as_found, eye.operating = False, OperatingPoint(**ends)
-        eye.model.settings = replace(eye.model.settings, follows_edges=False)  # `agree` is chosen by decoded boxes
+        # `agree` is chosen by decoded boxes; what a slice shows is judged by scores that are calibrated already.
+        eye.model.settings = replace(eye.model.settings, follows_edges=False, looks_sliced=False)
         pairs, ends["tinted"] = _tinted(eye, told, verb.evaluate(eye, asked, told.n, told.batch))
     point, found = fitted(measured(pairs), told.t_acc, **ends)
     config = {**config, store.OPERATING: asdict(point)}

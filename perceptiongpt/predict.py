@@ -73,7 +73,8 @@ def load(
         attend_by_products(held)
     if compiled:
         made.backbone.compile_step()
-    without = [look for look, may in (("looks_mirrored", mirror), ("looks_sliced", slices)) if not may]
+    asked = {"looks_mirrored": mirror, "looks_sliced": slices}
+    without = [look for look, may in asked.items() if not may and getattr(made.settings, look)]
     eye = Eye(made, "default" if model is None else Path(model).name or str(folder), operating, without)
     eye.min_score = min_score
     return eye

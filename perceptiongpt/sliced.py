@@ -36,57 +36,49 @@ CUT = 0.03  # of a slice's side, that far from where it was cut a box is taken t
 SMALL = 0.05  # of the picture: what is larger the whole shows well enough
 SURE = 0.8  # score from which what the whole showed stands
 DOUBT = 0.6  # taken off the logit of what a slice shows: of four looks one is surer by chance
-_SIDES = ("left", "right", "top", "bottom", "upper", "lower", "middle", "center", "centre", "corner", "front", "back")
-_ORDERS = (
-    "largest",
-    "smallest",
-    "biggest",
-    "tallest",
-    "shortest",
-    "nearest",
-    "closest",
-    "farthest",
-    "furthest",
-    "last",
+# Words of a place, an order or a relation, which mean another thing in a slice, or none. A nest is no superlative.
+_PLACES = """left right top bottom upper lower middle central center centre corner front back rear background
+    foreground inside outside inner outer between among amid against beneath underneath opposite away far other last
+    larger smaller bigger taller shorter closer nearer farther further higher longer wider"""
+_PLACED = re.compile(
+    rf"\b(?:{'|'.join((*ELSE, *ORDINALS, *_PLACES.split()))}|\d+(?:st|nd|rd|th)|\w*most"
+    r"|(?!(?:chest|crest|forest|guest|harvest|nest|pest|priest|test|vest)\b)\w{2,}est)\b"
 )
-_PLACED = re.compile(rf"\b(?:{'|'.join((*ELSE, *ORDINALS, *_SIDES, *_ORDERS))}|\w+most)\b")
 
 
 class Cut(NamedTuple):
     """The slices of one picture, seen."""
 
-    size_wh: tuple[int, int]  # of the picture
+    whole: Image.Image
     pieces: list[Piece]
-    crops: list[Image.Image]
     canvases: list[Canvas]
     seen: Seen
 
 
 class Slices:
-    """The slices of pictures, encoded when they are looked at; those of the last picture are kept."""
+    """The slices of pictures: encoded once, when they are first looked at."""
 
     def __init__(self, eye: Any, pictures: Sequence[Image.Image], canvases: Sequence[Canvas]) -> None:
         self._eye, self._pictures, self._canvases = eye, pictures, canvases
-        self._last: tuple[int, Cut] | None = None
+        self._cut: dict[int, Cut] = {}
 
     def of(self, picture: int) -> Cut | None:
         """Those of a picture; None where it is too small for them."""
         whole, model = self._pictures[picture], self._eye.model
         if max(whole.size) < LARGE * max(self._canvases[picture].view_wh):
             return None
-        if self._last is None or self._last[0] != picture:
-            pieces = _pieces(whole.size)
-            crops = [whole.crop(piece) for piece in pieces]
+        if picture not in self._cut:
+            crops = [whole.crop(piece) for piece in _pieces(whole.size)]
             canvases = [model.backbone.canvas(crop.size) for crop in crops]
             views = [canvas.view(crop) for canvas, crop in zip(canvases, crops, strict=True)]
             seen = model.see(model.backbone.pixels(views))
-            self._last = picture, Cut(whole.size, pieces, crops, canvases, seen)
-        return self._last[1]
+            self._cut[picture] = Cut(whole, _pieces(whole.size), canvases, seen)
+        return self._cut[picture]
 
 
 def may_slice(request: Request, answer: Answer) -> bool:
     """Whether one thing was asked for, with its box, and isn't sure, by words that mean the same in a slice: none of a
-    place or an order."""
+    place, an order or a relation."""
     phrase = request.label
     if phrase is None or ";" in phrase or several(phrase) or not request.box or len(answer) != 1:
         return False
@@ -99,17 +91,19 @@ def in_slices(eye: Any, region: Region, said: Spoken, request: Request, cut: Cut
     each, heard = range(len(cut.pieces)), said.heard * len(cut.pieces)
     nothing = said.regions.masks.new_zeros(len(each), MASK_SIDE, MASK_SIDE)
     found, shades = again(eye.model, heard, cut.seen, each, nothing if eye.model.settings.enumerates else None)
-    scores = eye.operating.scores(found.scores).tolist()
+    every = tinted(eye, replace(said, regions=found, pictures=[*each], heard=heard, shades=shades), request.label)
+    scores = every.regions.scores.tolist()
     for n in sorted(each, key=scores.__getitem__, reverse=True):
-        one = tinted(eye, replace(said, regions=found.at([n]), pictures=[n], shades=[shades[n]]), request.label)
+        one = replace(said, regions=every.regions.at([n]), pictures=[0], shades=[shades[n]])
         there = told(eye, cut.seen.sources_hw, one, request, cut.canvases[n]).regions[0]
-        assert there.box is not None  # as one was asked for
-        if not _cut_off(there.box, cut.pieces[n], cut.size_wh):
+        if not _cut_off(there, cut, n):
             if eye.does("looks_closer"):
-                (there,) = closer(eye, [there], one, cut.crops)
+                (there,) = closer(eye, [there], one, [cut.whole.crop(cut.pieces[n])])
+            if _cut_off(there, cut, n):
+                continue
             score = float((torch.tensor(there.score or 0.0, dtype=torch.float64).logit(1e-6) - DOUBT).sigmoid())
-            there = replace(placed(there, cut.pieces[n], cut.size_wh), score=score)
-            return there if score > (region.score or 0.0) and _share(there.box, cut.size_wh) <= SMALL else region
+            there = replace(placed(there, cut.pieces[n], cut.whole.size), score=score)
+            return there if score > (region.score or 0.0) and _share(there.box, cut.whole.size) <= SMALL else region
     return region
 
 
@@ -126,11 +120,13 @@ def _pieces(size_wh: tuple[int, int]) -> list[Piece]:
     return [(x, y, x + wide, y + high) for x, y in corners]
 
 
-def _cut_off(box: Four, piece: Piece, size_wh: tuple[int, int]) -> bool:
-    """Whether a box, in pixels of its piece, ends where the piece was cut out of a picture of that size."""
+def _cut_off(region: Region, cut: Cut, n: int) -> bool:
+    """Whether a region, in pixels of slice n, ends where that was cut out of its picture."""
+    box, piece = region.box, cut.pieces[n]
+    assert box is not None  # as one was asked for
     for axis in (0, 1):
         start, end = piece[axis], piece[axis + 2]
         near = CUT * (end - start)
-        if (start > 0 and box[axis] < near) or (end < size_wh[axis] and box[axis + 2] > end - start - near):
+        if (start > 0 and box[axis] < near) or (end < cut.whole.size[axis] and box[axis + 2] > end - start - near):
             return True
     return False

@@ -1,8 +1,8 @@
 """The training loop: batch -> output -> loss parts -> step; says aloud what trains; goes on where a kill left it.
 
-Batch k of a run is a function of (seed, k) alone (feed.py), so a resumed run continues the same losses; and a batch is
-shared out among processes by its rows, each mean of the loss by its true count over all of them, so several processes
-continue those of one. How processes speak, and who shards what, is accelerate's affair.
+Batch k of a stage is a function of the plan and k alone (feed.py), so a resumed run continues the same losses; and a
+batch is shared out among processes by its rows, each mean of the loss by its true count over all of them, so several
+processes continue those of one. How processes speak, and who shards what, is accelerate's affair.
 """
 
 from __future__ import annotations

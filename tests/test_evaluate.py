@@ -256,10 +256,11 @@ def test_a_model_is_judged_through_the_public_predictor(eye: Eye) -> None:
     assert read["rejection"]["n_acc"] * 2 + 4 - read["rejection"]["t_acc"] * 4 == pytest.approx(6 - len(said))
 
 
-def test_the_card_tells_of_a_mirror_that_was_left_out(eye: Eye, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_card_tells_of_looks_that_were_left_out(eye: Eye, monkeypatch: pytest.MonkeyPatch) -> None:
     told = run_card(eye, "x", 48, 32)
-    monkeypatch.setattr(eye, "mirror", False)
-    assert "mirror" not in told and run_card(eye, "x", 48, 32) == {**told, "mirror": False}
+    monkeypatch.setattr(eye, "without", ["looks_sliced", "looks_mirrored"])
+    given = run_card(eye, "x", 48, 32)
+    assert "without" not in told and given == {**told, "without": ["looks_mirrored", "looks_sliced"]}
 
 
 def test_hashes_tell_models_and_data_apart(eye: Eye) -> None:

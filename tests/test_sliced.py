@@ -24,6 +24,10 @@ from perceptiongpt.data.photographed import PHOTOGRAPHS
 from perceptiongpt.data.sample import Turn
 from perceptiongpt.data.scene_compose import SIZES_WH
 from perceptiongpt.model.assemble import IMAGE_SIDE
+from perceptiongpt.model.generate import Spoken
+from perceptiongpt.model.perception import equip
+from perceptiongpt.model.pointing import Heard
+from perceptiongpt.model.tiny import FAMILIES
 from perceptiongpt.predict import Eye, load
 from perceptiongpt.sliced import LARGE, may_slice
 from perceptiongpt.telling import Request
@@ -92,9 +96,11 @@ def test_slices_cover_the_picture_and_have_a_third_of_each_other(width: int, hei
     ],
 )
 def test_what_ends_where_a_slice_was_cut_is_cut_off(box: Any, cut: bool) -> None:
-    assert sliced._cut_off(box, (0, 0, 120, 72), SIZE) is cut
+    seen: Any = None
+    slices = sliced.Cut(Image.new("RGB", SIZE), sliced._pieces(SIZE), [], seen)
+    assert sliced._cut_off(Region(box), slices, 0) is cut
     turned = (120 - box[2], 72 - box[3], 120 - box[0], 72 - box[1])
-    assert sliced._cut_off(turned, (80, 48, 200, 120), SIZE) is cut
+    assert sliced._cut_off(Region(turned), slices, 3) is cut
 
 
 @pytest.mark.parametrize(
@@ -112,6 +118,16 @@ def test_what_ends_where_a_slice_was_cut_is_cut_off(box: Any, cut: bool) -> None
         ("the second apple", False),
         ("the largest apple", False),
         ("the apple behind the mug", False),
+        ("the apple between the mugs", False),
+        ("the apple inside the bowl", False),
+        ("the apple next to the mug", False),
+        ("the 2nd apple", False),
+        ("the larger apple", False),
+        ("the most distant apple", False),
+        ("the highest apple", False),
+        ("the other apple", False),
+        ("the vest", True),
+        ("the side table", True),
         ("the middle apple", False),
         ("the upper apple", False),
     ],
@@ -176,7 +192,57 @@ def test_what_a_slice_shows_is_looked_at_closer_there(
     assert nearer == [[(120, 72)]] and found.score > 0  # what is less sure from closer by doesn't stand
 
 
-def test_slices_are_seen_once_in_a_row_and_only_where_something_is_asked_in_doubt(
+def test_of_slices_the_surest_of_the_colour_that_was_asked_for_stands(
+    slicing: Eye, large: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tinted(_: Any, said: Any, phrase: str) -> Any:
+        if phrase != "the red apple" or len(said.regions.boxes) != 4:
+            return said
+        return replace(said, regions=replace(said.regions, scores=said.regions.scores - torch.tensor([0, 9.0, 0, 0])))
+
+    monkeypatch.setattr(sliced, "tinted", tinted)
+    Decoders(slicing, monkeypatch, [1.0, 6.0, 4.0, 1.0])
+    (other,) = slicing.segment(large, "the apple", **ONE)
+    (red,) = slicing.segment(large, "the red apple", **ONE)
+    assert other.box[0] > 100 > red.box[0] and other.score > red.score
+
+
+def test_what_looks_cut_off_from_closer_by_gives_way_to_the_next(
+    slicing: Eye, large: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closer(_: Any, regions: Any, __: Any, pictures: Any, ___: Any = None) -> Any:
+        tried.append(pictures[0].size)
+        return (replace(regions[0], box=(*regions[0].box[:2], 120, 72)) if len(tried) == 1 else regions[0],)
+
+    tried = list[Any]()
+    monkeypatch.setattr(sliced, "closer", closer)
+    monkeypatch.setattr(slicing.model, "settings", replace(slicing.model.settings, looks_closer=True))
+    Decoders(slicing, monkeypatch, [6.0, 1.0, 5.0, 1.0])  # both at the left, the lower one ends with the picture
+    (found,) = slicing.segment(large, PHRASE, **ONE)
+    assert len(tried) == 2 and found.box[1] > 48
+
+
+def test_decoders_that_enumerate_are_shown_no_others_there(large: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    eye, shown = Eye(equip(*FAMILIES["aya_vision"](), enumerates=True, looks_sliced=True)), list[Any]()
+    decode = eye.model.decode
+
+    def shown_to(states: Any, seen: Any, where: Any, words: Any, others: Any, *args: Any) -> Any:
+        shown.append((len(states), None if others is None else float(others.abs().sum())))
+        return decode(states, seen, where, words, others, *args)
+
+    monkeypatch.setattr(eye.model, "decode", shown_to)
+    request, answer = Request(Turn("user", "?"), label=PHRASE), Answer("", (Region((0, 0, 1, 1), score=0.1),))
+    cut = sliced.Slices(eye, [large], [eye.model.backbone.canvas(large.size)]).of(0)
+    assert cut is not None
+    width = eye.model.backbone.width
+    none = Regions(torch.zeros(1, 4), torch.zeros(1, 8, 8), torch.zeros(1, 4, 4), torch.zeros(1))
+    heard = [Heard(torch.zeros(1, width), None)]
+    spoken = Spoken([eye.model.vis_id], [0], none, [0], heard=heard, shades=[torch.zeros(width)])
+    assert isinstance(sliced.in_slices(eye, answer[0], spoken, request, cut), Region)
+    assert shown == [(4, 0.0)]
+
+
+def test_slices_are_seen_once_and_only_where_something_is_asked_in_doubt(
     slicing: Eye, large: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     views, see = list[int](), slicing.model.see
@@ -186,13 +252,15 @@ def test_slices_are_seen_once_in_a_row_and_only_where_something_is_asked_in_doub
         return see(pixels)
 
     monkeypatch.setattr(slicing.model, "see", counted)
-    decoders = Decoders(slicing, monkeypatch, [1.0] * 4)
-    seen = slicing.look([large, large.resize((150, 150))])
+    decoders, other = Decoders(slicing, monkeypatch, [9.0, 9.5, 9.0, 9.0]), large.resize((150, 150))
+    seen = slicing.look([large, other])
     assert views == [2]
     seen.segment(["all the apples", "the apple on the left"], **ONE)
     assert views == [2] and decoders.runs == 0
-    seen.pick([0, 0, 1]).segment([PHRASE, "the mug", PHRASE], **ONE)
+    found = seen.pick([0, 1, 0]).segment([PHRASE, PHRASE, "the mug"], **ONE)
     assert views == [2, 4, 4] and decoders.runs == 3  # of each picture its own
+    for one, picture in zip(found, (large, other), strict=False):
+        assert one[0].box == slicing.segment(picture, PHRASE, **ONE)[0].box
     monkeypatch.setattr(sliced, "SURE", 0.0)
     assert all("slices" not in a.timings for a in seen.segment(PHRASE, **ONE))
 

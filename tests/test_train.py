@@ -19,7 +19,7 @@ from perceptiongpt.core.boxes import iou_xyxy
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.sample import Sample, Turn
 from perceptiongpt.data.shapes import shapes
-from perceptiongpt.feed import Batches, TrainError, feed, named_regions
+from perceptiongpt.feed import POOL, Batches, TrainError, feed, named_regions
 from perceptiongpt.model.perception import PerceptionModel, equip
 from perceptiongpt.model.settings import GROWN, Settings
 from perceptiongpt.model.store import load, read_config
@@ -236,6 +236,25 @@ def test_a_stage_goes_on_in_the_data_where_the_one_before_it_ended(tmp_path: Pat
     asked.clear()
     train(a_run(tmp_path / "run", stages=(*STAGES, STAGES[1])), fresh(), samples, silent, resume=True)
     assert asked == list(range(48, 64))
+    asked.clear()
+    long = (replace(STAGES[1], steps=9, accumulate=1), STAGES[1])
+    train(a_run(tmp_path / "long", stages=long), fresh(), samples, silent)
+    assert asked == list(range(2 * 2 * POOL + 2 * POOL))  # nine batches are two pools
+
+
+def test_what_stands_in_for_a_bad_sample_of_a_later_stage_is_not_one_of_the_first(renderer: Make) -> None:
+    class Told(Mix):
+        def instead(self, i: int, again: int) -> Sample:
+            asked.append((i, again))
+            found = super().instead(i, again)
+            return replace(found, image=b"no picture") if i == 101 and not again else found
+
+    asked: list[tuple[int, int]] = []
+    model, samples = fresh(), Told([(shapes(64, seed=0), 1.0)], 0)
+    batches = Batches(samples, renderer(model), model.backbone, 2, 0, 8, skip_bad=True, begin=100)
+    assert len([bad for fed in feed(batches, 0, 0) for bad in fed.bad]) == 1
+    assert sorted(asked[:16]) == [(i, 0) for i in range(100, 116)]
+    assert len(asked) == 17 and 100 <= asked[16][0] < 116 and asked[16][1] == 1
 
 
 def test_pictures_keep_their_names_when_text_stands_between(renderer: Make) -> None:
