@@ -120,16 +120,17 @@ def test_a_pickle_that_claims_memory_gets_none(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
-@given(st.data())
+@given(st.integers(0, 9999), st.none() | st.integers(0, 255))
 def test_a_spoilt_file_is_refused_in_a_sentence_or_holds_as_much_as_before(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory, where: int, byte: int | None
 ) -> None:
     path = tmp_path_factory.mktemp("spoilt") / "x.pth"
     raw = bytearray(old(path, {"a": torch.ones(4), "b": torch.zeros(2, 2)}).read_bytes())
-    if data.draw(st.booleans()):
-        raw = raw[: data.draw(st.integers(0, len(raw) - 1))]
+    where %= len(raw)  # which differs: torch writes where its numbers lay in memory
+    if byte is None:
+        raw = raw[:where]
     else:
-        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+        raw[where] = byte
     path.write_bytes(raw)
     try:
         assert sum(w.numel() for w in read_torch_file(path).values()) <= 8
