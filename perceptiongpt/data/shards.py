@@ -10,9 +10,11 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from perceptiongpt.data.dialects import Row, parsed, record_of
 from perceptiongpt.data.files import words
@@ -103,14 +105,16 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _sample(shard: str, key: str, parts: dict[str, Any], reading: str) -> Record | Fault:
-    where = f"{shard}:{key}"
-    image = parts.get("picture")
+    where, image = f"{shard}:{key}", parts.get("picture")
+    called = f"{PurePosixPath(urlsplit(shard).path).name}:{key}" if "://" in shard else where  # wherever a shard lies
     if image is None:
         return Fault(where, "it has no picture; wanted one beside the JSON")
     try:
         if "json" not in parts:
             caption = words(parts.get("txt", b"").decode("utf-8"))
-            return Record(image, where, where, captions=((caption, ()),)) if caption else Fault(where, "it has no text")
+            return (
+                Record(image, where, called, captions=((caption, ()),)) if caption else Fault(where, "it has no text")
+            )
         row = parsed(json.loads(parts["json"].decode("utf-8")))
     except (ValueError, RecursionError) as error:
         return Fault(where, f"broken JSON or text ({error}); mend it")
@@ -118,7 +122,8 @@ def _sample(shard: str, key: str, parts: dict[str, Any], reading: str) -> Record
         return Fault(where, row)
     if isinstance(row, Row) and not (reading or row.reading) and any(boxes for *_, boxes in row.turns):
         return Fault(where, f"its numbers may mean several things; name the reading: {', '.join(READINGS)}")
-    return record_of(where, row, image, reading)
+    found = record_of(where, row, image, reading)
+    return replace(found, key=called) if isinstance(found, Record) and found.key == where else found
 
 
 def _bytes(shard: Path, offset: int, size: int) -> bytes:

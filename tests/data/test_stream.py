@@ -71,10 +71,19 @@ def test_shards_at_an_address_are_a_source(address: str, capsys: pytest.CaptureF
     assert capsys.readouterr().out.count("coordinates are read as") == 2  # said once for each source
 
 
-def test_a_stream_is_divided_by_picture(address: str) -> None:
-    parts = [open_source(f"shards:{address}/s-{{0..1}}.tar:{part}", 0) for part in ("train", "val")]
-    keys = [{p[i].id for i in range(10)} for p in parts]
-    assert not any(map(is_val, keys[0])) and all(map(is_val, keys[1]))
+def test_a_stream_is_divided_by_picture_wherever_it_lies(address: str, tmp_path: Path) -> None:
+    shard(tmp_path / "s-0.tar", range(COUNT // 2))
+    shard(tmp_path / "s-1.tar", range(COUNT // 2, COUNT))
+    keys = []
+    for part in ("train", "val"):
+        here, there = (
+            open_source(f"shards:{tmp_path}:{part}", 0),
+            open_source(f"shards:{address}/s-{{0..1}}.tar:{part}", 0),
+        )
+        keys.append({there[i].id for i in range(COUNT)})
+        assert keys[-1] == {here[i].id for i in range(len(here))}
+    assert not any(map(is_val, keys[0])) and all(map(is_val, keys[1])) and keys[1]
+    assert len(keys[0] | keys[1]) == COUNT
 
 
 def test_a_stream_with_a_dead_shard_goes_on_after_it(address: str) -> None:
