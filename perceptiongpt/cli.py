@@ -213,7 +213,9 @@ def _looking(verbs: argparse._SubParsersAction, verb: str, what: str) -> argpars
     _least(one)
     _machine(one)
     one.add_argument("--no-mirror", action="store_true", help="don't look into a mirror: faster and less exact")
-    one.add_argument("--no-slices", action="store_true", help="don't look at quarters of large pictures: the same")
+    one.add_argument(
+        "--no-slices", action="store_true", help="don't look at quarters of large pictures: faster, misses small things"
+    )
     one.add_argument("--bits", type=int, choices=(4, 8), help="hold the host in 4 or 8 bits; needs bitsandbytes")
     one.add_argument("--device-map", metavar="MAP", help="spread the host over devices: auto, balanced …")
     one.add_argument(

@@ -91,7 +91,8 @@ class Eye:
         operating: OperatingPoint | None = None,
         without: Collection[str] = (),
     ) -> None:
-        self.model, self.name, self.operating, self.without = model.eval(), name, operating or OperatingPoint(), without
+        self.model, self.name, self.operating = model.eval(), name, operating or OperatingPoint()
+        self.without = frozenset(without)
         self.min_score: float | None = None  # takes the place of the operating point's in what is left out of answers
         self.as_found = False  # whether regions stay as rows of them end: neither left to right nor looked at again
         self.renderer = Renderer(model.backbone.processor, **model.spelling())

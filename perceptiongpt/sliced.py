@@ -8,7 +8,6 @@ canvas. Beyond the papers; the language model isn't run again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -20,14 +19,14 @@ from perceptiongpt.closer import closer
 from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.core.boxes import area_xyxy
 from perceptiongpt.core.canvas import Canvas, Four
-from perceptiongpt.data.words import ORDINALS
+from perceptiongpt.data.words import says_where
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.model.pointing import again
 from perceptiongpt.model.seen import Seen
 from perceptiongpt.outlined import Piece, placed
 from perceptiongpt.tasks.mask import MASK_SIDE
 from perceptiongpt.telling import Request, several, told
-from perceptiongpt.tinted import ELSE, tinted
+from perceptiongpt.tinted import tinted
 
 LARGE = 1.5  # sides of its canvas from which a picture is cut into slices: smaller ones show no more in them
 ASIDE = 2  # slices
@@ -36,14 +35,6 @@ CUT = 0.03  # of a slice's side, that far from where it was cut a box is taken t
 SMALL = 0.05  # of the picture: what is larger the whole shows well enough
 SURE = 0.8  # score from which what the whole showed stands
 DOUBT = 0.6  # taken off the logit of what a slice shows: of four looks one is surer by chance
-# Words of a place, an order or a relation, which mean another thing in a slice, or none. A nest is no superlative.
-_PLACES = """left right top bottom upper lower middle central center centre corner front back rear background
-    foreground inside outside inner outer between among amid against beneath underneath opposite away far other last
-    larger smaller bigger taller shorter closer nearer farther further higher longer wider"""
-_PLACED = re.compile(
-    rf"\b(?:{'|'.join((*ELSE, *ORDINALS, *_PLACES.split()))}|\d+(?:st|nd|rd|th)|\w*most"
-    r"|(?!(?:chest|crest|forest|guest|harvest|nest|pest|priest|test|vest)\b)\w{2,}est)\b"
-)
 
 
 class Cut(NamedTuple):
@@ -77,12 +68,11 @@ class Slices:
 
 
 def may_slice(request: Request, answer: Answer) -> bool:
-    """Whether one thing was asked for, with its box, and isn't sure, by words that mean the same in a slice: none of a
-    place, an order or a relation."""
+    """Whether one thing was asked for, with its box, and isn't sure, by words that mean the same in a slice."""
     phrase = request.label
     if phrase is None or ";" in phrase or several(phrase) or not request.box or len(answer) != 1:
         return False
-    return (answer[0].score or 0.0) < SURE and not _PLACED.search(phrase.lower())
+    return (answer[0].score or 0.0) < SURE and not says_where(phrase)
 
 
 @torch.inference_mode()

@@ -14,27 +14,10 @@ import torch
 import torch.nn.functional as F
 
 from perceptiongpt.data.objects import COLOURS
+from perceptiongpt.data.words import RELATIONS
 from perceptiongpt.model.align import name_vectors
 from perceptiongpt.model.generate import Spoken
 
-# What comes after one of these tells of something else ("the mug left of the red box").
-ELSE = {
-    "above",
-    "at",
-    "behind",
-    "below",
-    "beside",
-    "by",
-    "from",
-    "in",
-    "near",
-    "of",
-    "on",
-    "over",
-    "to",
-    "under",
-    "with",
-}
 SPELLED = {"gray": "grey"}
 
 
@@ -44,7 +27,7 @@ def named_colour(phrase: str) -> str | None:
         return None
     found = set[str]()
     for word in re.findall(r"[a-z]+", phrase.lower()):
-        if word in ELSE:
+        if word in RELATIONS:  # what comes after it tells of something else ("the mug left of the red box")
             break
         found |= {SPELLED.get(word, word)} & set(COLOURS)
     return found.pop() if len(found) == 1 else None

@@ -14,10 +14,11 @@ from PIL import Image
 from perceptiongpt.core.batch import Regions
 from perceptiongpt.core.operating import OperatingPoint
 from perceptiongpt.data.objects import COLOURS
+from perceptiongpt.data.words import RELATIONS
 from perceptiongpt.model.align import name_vectors
 from perceptiongpt.model.generate import Spoken
 from perceptiongpt.predict import Eye
-from perceptiongpt.tinted import ELSE, named_colour, tinted
+from perceptiongpt.tinted import named_colour, tinted
 
 Make = Callable[..., Any]
 
@@ -48,7 +49,7 @@ def test_a_phrase_means_the_colour_of_what_it_asks_for(phrase: str, colour: str 
     assert named_colour(phrase) == colour
 
 
-@given(st.sampled_from(COLOURS), st.sampled_from(sorted(ELSE)), st.sampled_from(COLOURS))
+@given(st.sampled_from(COLOURS), st.sampled_from(sorted(RELATIONS)), st.sampled_from(COLOURS))
 def test_what_is_told_of_something_else_does_not_count(colour: str, word: str, other: str) -> None:
     assert named_colour(f"the {colour} mug {word} the {other} box") == colour
     assert named_colour(f"the mug {word} the {other} box") is None

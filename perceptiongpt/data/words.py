@@ -11,6 +11,20 @@ from functools import lru_cache
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+RELATIONS = frozenset(  # what comes after one of these tells of something else
+    re.findall(r"\w+", "above at behind below beside by from in near of on over to under with")
+)
+
+_PLACES = re.findall(  # what is so is so among other things, or in a whole picture
+    r"\w+",
+    "left right top bottom upper lower middle central center centre corner front back rear background foreground inside"
+    " outside inner outer between among amid against beneath underneath opposite away far other last larger smaller"
+    " bigger taller shorter closer nearer farther further higher longer wider",
+)
+_PLACED = re.compile(  # a nest is no superlative
+    rf"\b(?:{'|'.join((*RELATIONS, *ORDINALS, *_PLACES))}|\d+(?:st|nd|rd|th)|\w*most"
+    r"|(?!(?:chest|crest|forest|guest|harvest|nest|pest|priest|test|vest)\b)\w{2,}est)\b"
+)
 
 _IRREGULAR = {
     "child": "children",
@@ -132,6 +146,12 @@ def head_of(noun: str) -> str:
     words = noun.split(" ")
     cut = next((i for i, w in enumerate(words) if i and w in _AFTER_A_NOUN), len(words))
     return " ".join(words[:cut])
+
+
+def says_where(phrase: str) -> bool:
+    """Whether a phrase tells of a place, an order or a relation: "the mug on the left", "the second mug", "the larger
+    mug". What it means then depends on what else is in the picture."""
+    return _PLACED.search(phrase.lower()) is not None
 
 
 def is_countable(noun: str) -> bool:

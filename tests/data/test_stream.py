@@ -32,12 +32,15 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 def shard(path: Path, names: range) -> None:
-    """A tar of captioned pictures, `NUMBER.jpg` and `NUMBER.txt`."""
+    """A tar of pictures `NUMBER.jpg`, with captions in `NUMBER.txt`, of each third with talk in `NUMBER.json`."""
     packed = io.BytesIO()
     Image.new("RGB", (40, 30)).save(packed, "JPEG")
     with tarfile.open(path, "w") as out:
         for i in names:
-            for name, raw in ((f"{i}.jpg", packed.getvalue()), (f"{i}.txt", f"picture {i}".encode())):
+            said = f"Picture {i}."
+            turns = [{"role": "user", "text": "What is it?"}, {"role": "assistant", "text": said}]
+            told = (f"{i}.txt", said) if i % 3 else (f"{i}.json", json.dumps({"turns": turns}))
+            for name, raw in ((f"{i}.jpg", packed.getvalue()), (told[0], told[1].encode())):
                 info = tarfile.TarInfo(name)
                 info.size = len(raw)
                 out.addfile(info, io.BytesIO(raw))
