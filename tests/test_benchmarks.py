@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import runpy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 
+from perceptiongpt.core.answer import Answer, Region
 from perceptiongpt.hosts import open_host
 from perceptiongpt.model.perception import equip
 from perceptiongpt.model.tiny import FAMILIES
-from perceptiongpt.predict import load
+from perceptiongpt.predict import Eye, load
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 Capture = pytest.CaptureFixture[str]
@@ -51,6 +53,35 @@ def test_a_segment_call_is_measured_whole_and_in_parts(segment_call: dict[str, A
     assert "--quick" in written["command"]
     table = segment_call["table"](written)
     assert table.count("wanted <=") == len(written["at_most"])
+
+
+def test_the_same_expressions_are_asked_of_large_pictures_with_and_without_slices(
+    model_folder: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = runpy.run_path(str(BENCHMARKS / "large_pictures.py"), run_name="large_pictures")["main"]
+    folder, made = tmp_path / "slicing", tmp_path / "out.json"
+    shutil.copytree(model_folder, folder)
+    quick = ["--quick", "--threads", str(torch.get_num_threads()), "--json", str(made), "--model"]
+    assert main([*quick, str(folder)]) == 2 and "looks at no slices" in capsys.readouterr().err
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["looks_sliced"] = True
+    (folder / "config.json").write_text(json.dumps(config))
+    asked = list[tuple[bool, Any]]()
+
+    def segment(eye: Eye, picture: Any, phrase: str) -> Answer:
+        asked.append((eye.does("looks_sliced"), (picture.size, phrase)))
+        right = Region((0, 0, *picture.size), score=0.9)
+        return Answer("", (right,), timings={"slices": 1.0}) if asked[-1][0] else Answer("")
+
+    monkeypatch.setattr(Eye, "segment", segment)
+    monkeypatch.setattr("perceptiongpt.core.boxes.iou_xyxy", lambda *_: torch.tensor(0.6))
+    assert main([*quick, str(folder)]) == 0
+    assert [a for s, a in asked if s] == [a for s, a in asked if not s] and len(asked) > 4
+    assert all(max(size) >= 3 * 288 for _, (size, _) in asked)
+    figures = json.loads(made.read_text())["figures"]
+    assert (figures["acc50_whole"], figures["acc50_slices"], figures["acc75_slices"]) == (0, 1, 0)
+    assert (figures["better"], figures["worse"]) == (figures["expressions"], 0) and figures["looked"] == 1
+    assert "acc50_slices" in capsys.readouterr().out
 
 
 def test_the_trained_share_counts_every_part_that_learns(segment_call: dict[str, Any]) -> None:
