@@ -40,8 +40,8 @@ class Rates:
 
 
 AIMS = ("name", "apart", "outline", "words", "talk", "align", "ask", "all")
-# Aims that learn, each its own part of the loss, from pictures whose features are kept.
-KEPT = ("name", "apart", "outline")
+# Aims that learn, each its own part of the loss, from pictures that are looked at once, and by what.
+KEPT = {"name": "tower", "apart": "decoders", "outline": "decoders"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,11 @@ class Stage:
             raise ValueError(
                 f"a stage of {self.steps} steps of {self.batch} x {self.accumulate}; wanted at least 1 of each"
             )
+
+    @property
+    def sees(self) -> str:
+        """What looks once at the pictures that an aim of `KEPT` learns from; "" for the others."""
+        return KEPT.get(self.aim, "")
 
     @property
     def batches(self) -> int:

@@ -7,15 +7,16 @@ losses or steps.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from perceptiongpt.config import Run, Stage
+from perceptiongpt.config import Stage
 from perceptiongpt.core.answer import Region
 from perceptiongpt.core.batch import Batch
 from perceptiongpt.core.objective import counts
@@ -23,9 +24,7 @@ from perceptiongpt.data.collate import Ready, ready, spend, together
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
 from perceptiongpt.data.sample import Sample
-from perceptiongpt.model.align import Gallery, NamedMask, named_masks
-from perceptiongpt.model.instances import Instances
-from perceptiongpt.model.outlines import Outlines
+from perceptiongpt.model.align import NamedMask, named_masks
 
 POOL = 8  # batches that are sorted by length together
 SMALL = 1 << 16  # numbers
@@ -54,23 +53,6 @@ class Fed:
         """Over how much each mean of the loss runs."""
         over = {"named": sum(map(len, self.named)), "coloured": sum(map(len, self.coloured))}
         return {**counts(self.batch, language), "pictures": len(self.named), **over}
-
-
-@dataclass(frozen=True, eq=False)
-class Picked:
-    """Pictures of a gallery, for the aims of `config.KEPT`."""
-
-    gallery: Gallery | Instances
-    rows: Tensor  # long [n]
-    ids: tuple[str, ...] = ()
-    bad: tuple[str, ...] = ()
-
-    def to(self, device: torch.device) -> Picked:
-        return replace(self, rows=self.rows.to(device))
-
-    def counts(self, language: bool) -> dict[str, int]:
-        """Over how much each mean of the loss runs."""
-        return {"pictures": len(self.rows), "named": int(self.gallery.inside(self.rows).sum())}
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,9 +178,14 @@ def _names(sample: Sample) -> list[str]:
     return [label for label, mask in seen if label and (mask is None or mask.any())]
 
 
-def drawn(stage: Stage) -> int:
-    """How many samples of the run's data a stage takes: whole pools."""
-    return -(-stage.batches // POOL) * POOL * stage.batch
+def begin(stages: Sequence[Stage], number: int) -> int:
+    """With which sample of the run's data a stage begins: on from where the one before it ended, in whole pools; one
+    that learns from the same kept pictures begins with it."""
+    at = 0
+    for before, stage in pairwise(stages[: number + 1]):
+        if not (stage.sees and (before.sees, before.keep, before.batch) == (stage.sees, stage.keep, stage.batch)):
+            at += -(-before.batches // POOL) * POOL * before.batch
+    return at
 
 
 def feed(source: Batches, first: int, workers: int) -> Iterator[Fed]:
@@ -207,10 +194,10 @@ def feed(source: Batches, first: int, workers: int) -> Iterator[Fed]:
     loader: Any = torch.utils.data.DataLoader(
         rest, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
     )
-    return map(_checked, iter(loader))  # the loader draws from torch's generator here, not at the first batch
+    return map(checked, iter(loader))  # the loader draws from torch's generator here, not at the first batch
 
 
-def _checked(made: Fed | str) -> Fed:
+def checked(made: Fed | str) -> Fed:
     if isinstance(made, str):
         raise TrainError(made)
     return _light(made, back=True)
@@ -228,32 +215,3 @@ def _light(fed: Fed, back: bool = False) -> Fed:
     named, coloured = ([[(n, light(m)) for n, m in group] for group in of] for of in (fed.named, fed.coloured))
     batch = replace(fed.batch, **{f.name: light(getattr(fed.batch, f.name)) for f in fields(fed.batch)})
     return replace(fed, batch=batch, named=named, coloured=coloured)
-
-
-def gallery(model: Any, source: Batches, stage: Stage, run: Run, say: Callable[[str], None]) -> Gallery | Instances:
-    """The pictures that the aims of `config.KEPT` learn from, seen once, by each process all of them."""
-    say(f"Looking once at {stage.keep} pictures")
-    whole = replace(source, rank=0, world=1, seed=run.seed, kept={})
-    device, looked = model.backbone.device, _counted(feed(whole, 0, run.workers), whole, say)
-    with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
-        if stage.aim in (Instances.part, Outlines.part):
-            return (Outlines if stage.aim == Outlines.part else Instances).fill(model, (f.batch for f in looked))
-        return Gallery.fill(model, ((f.batch.pixels, f.named) for f in looked if f.named))
-
-
-def _counted(fed: Iterator[Fed], source: Batches, say: Callable[[str], None]) -> Iterator[Fed]:
-    """The same, telling how far it is, up to nine times."""
-    for k, batch in enumerate(fed):
-        yield batch
-        if 10 * (k + 1) // len(source) > 10 * k // len(source) and k + 1 < len(source):
-            say(f"Looked at {(k + 1) * source.size}")
-
-
-def picks(
-    made: Gallery | Instances, stage: Stage, first: int, seed: int, rank: int = 0, world: int = 1
-) -> Iterator[Picked]:
-    """The pictures of each step, a function of (seed, step), of which a process takes its share."""
-    for step in range(first * stage.accumulate, stage.steps * stage.accumulate):
-        count = len(made)
-        rows = np.random.default_rng((seed, 9, step)).choice(count, min(stage.batch, count), replace=False)
-        yield Picked(made, torch.from_numpy(np.sort(rows)[rank::world]))

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from perceptiongpt.config import Stage
 from perceptiongpt.core.objective import parts, text
 from perceptiongpt.data.objects import COLOURS
-from perceptiongpt.feed import Fed, Picked
+from perceptiongpt.feed import Fed
+from perceptiongpt.gallery import Picked
 from perceptiongpt.model.align import Naming, looks_loss, match_loss, naming_loss, strangers
 from perceptiongpt.model.perception import PerceptionModel
 

@@ -363,7 +363,7 @@ def whole_light() -> Run:
     other stage.
     """
     first, twelfth = first_light(), twelfth_light()
-    apart, outline = eleventh_light().stages[0], twelfth.stages[0]
+    apart, outline = eleventh_light().stages[0], replace(twelfth.stages[0], batch=8, accumulate=2)  # the same pictures
     return replace(
         first,
         name="whole_light",

@@ -26,7 +26,8 @@ from perceptiongpt.checkpoint import Standing, gathered, standing, written
 from perceptiongpt.config import KEPT, Run, Stage
 from perceptiongpt.data.mix import Mix
 from perceptiongpt.data.render import Renderer
-from perceptiongpt.feed import Batches, Fed, Picked, TrainError, drawn, feed, gallery, picks
+from perceptiongpt.feed import Batches, Fed, TrainError, begin, feed
+from perceptiongpt.gallery import Picked, forget, gallery, picks
 from perceptiongpt.lesson import Lesson
 from perceptiongpt.model.adapt import choose_trainable, host_module, recompute, trainable_report
 from perceptiongpt.model.attention import plain_attention
@@ -50,7 +51,8 @@ def train(
     """Train `model` as `run` says; returns the folder of the trained plug-in: the best by validation, or the last.
 
     Writes into `run.out`: model (the plug-in as it last was), best (as it was when it answered `questions` best),
-    checkpoint (to resume), log.jsonl (loss parts by step), tensorboard, run.json. Every process calls it; one writes.
+    checkpoint (to resume), gallery (while a stage needs it), log.jsonl (loss parts by step), tensorboard, run.json.
+    Every process calls it; one writes.
     Raises TrainError for a folder in use, for bad data, when a loss is not finite and when the disk is full.
     """
     out, engine = Path(run.out), _engine(model)
@@ -76,6 +78,7 @@ def train(
         with plain_attention(model.host):
             while now.stage < len(run.stages):
                 now = _stage(run, now, model, samples, say, questions, engine, progress)
+        forget(out, engine.is_main_process)
     finally:
         if progress is not None:
             progress.close()
@@ -135,13 +138,14 @@ def _stage(
         run.skip_bad,
         stage.aim == "name" or max(run.weights.name, run.weights.look, run.weights.match) > 0,
         run.weights.look > 0,
-        begin=sum(map(drawn, run.stages[:number])),  # on from where the stage before it ended
+        begin=begin(run.stages, number),
     )
     fed: Iterator[Fed | Picked]
     if stage.aim in KEPT:
-        seen = gallery(model, source, stage, run, say)
+        seen = gallery(model, source, stage, run, say, engine.is_main_process)
         fed = picks(seen, stage, first, run.seed, source.rank, source.world)
     else:
+        forget(out, engine.is_main_process)
         fed = feed(source, first * stage.accumulate, run.workers)
     if again and first:
         kept.restore_generators(checkpoint, engine.process_index)

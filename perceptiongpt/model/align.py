@@ -9,6 +9,7 @@ P pictures, I image tokens a picture, D width, R labelled regions, M names.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -162,31 +163,53 @@ class Gallery:
     levels: tuple[Tensor, ...] = ()  # each [P, C, h, w]: the deep levels of a pyramid
     part = "name"  # of the loss
 
-    @classmethod
+    @staticmethod
     @torch.no_grad()
-    def fill(cls, model: Any, batches: Iterable[tuple[dict[str, Tensor], Sequence[Sequence[NamedMask]]]]) -> Gallery:
-        """Run the vision tower once over all pictures. Raises ValueError where nothing is named.
+    def look(model: Any, pixels: dict[str, Tensor], named: Sequence[Sequence[NamedMask]]) -> dict[str, Tensor]:
+        """What the vision tower sees of a batch's pictures, and what is named where; nothing where there is no picture.
 
-        Hosts of dynamic resolution are refused: what their projector is given is not one row a picture.
+        Raises ValueError for hosts of dynamic resolution: what their projector is given is not one row a picture.
         """
         if model.backbone.dynamic:
             raise ValueError(
                 "this host's pictures differ in size, so features cannot be kept; leave out the aim 'name'"
             )
-        kept: list[Tensor] = []
-        levels: list[tuple[Tensor, ...]] = []
-        named: list[Sequence[NamedMask]] = []
-        hook = projector(model).register_forward_pre_hook(lambda _, args: kept.append(args[0].detach()))
+        if not pixels:
+            return {}
+        given: list[Tensor] = []
+        hook = projector(model).register_forward_pre_hook(lambda _, args: given.append(args[0].detach()))
         try:
-            for pixels, group in batches:
-                levels.append(model.backbone.look(pixels).pyramid[:2])
-                named.extend(group)
+            levels = model.backbone.look(pixels).pyramid[:2]
         finally:
             hook.remove()
+        told = [(p, name, mask) for p, group in enumerate(named) for name, mask in group]
+        names = json.dumps([name for _, name, _ in told]).encode()
+        masks = torch.stack([mask for *_, mask in told]) if told else torch.zeros(0, MASK_SIDE, MASK_SIDE)
+        return {
+            "features": torch.cat(given),
+            **{f"level{i}": level for i, level in enumerate(levels)},
+            "picture": torch.tensor([p for p, *_ in told], dtype=torch.long),
+            "masks": masks,
+            "names": torch.frombuffer(bytearray(names), dtype=torch.uint8),
+        }
+
+    @classmethod
+    def of(cls, model: Any, looks: Iterable[Mapping[str, Tensor]]) -> Gallery:
+        """From looks at batches, one after the other. Raises ValueError where nothing is named."""
+        seen = [look for look in looks if look]
+        named: list[list[NamedMask]] = []
+        for look in seen:
+            groups: list[list[NamedMask]] = [[] for _ in look["features"]]
+            names = json.loads(bytes(look["names"].tolist()))
+            for p, name, mask in zip(look["picture"].tolist(), names, look["masks"].cpu(), strict=True):
+                groups[p].append((name, mask))
+            named += groups
         naming = Naming.of(model, named, model.backbone.cells_hw)
         if naming is None:
             raise ValueError("none of the pictures has a labelled region; naming image tokens needs them")
-        return cls(torch.cat(kept), naming, tuple(torch.cat(same) for same in zip(*levels, strict=True)))
+        deep = sorted(name for name in seen[0] if name.startswith("level"))
+        levels = tuple(torch.cat([look[name] for look in seen]) for name in deep)
+        return cls(torch.cat([look["features"] for look in seen]), naming, levels)
 
     def __len__(self) -> int:
         return len(self.features)

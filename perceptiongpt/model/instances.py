@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -30,36 +30,45 @@ class Instances:
     picture: Tensor  # long [R]
     part = "apart"  # of the loss
 
-    @classmethod
+    @staticmethod
     @torch.no_grad()
-    def fill(cls, model: Any, batches: Iterable[Batch]) -> Instances:
-        """Run tower and decoders' map once over all pictures; what has a mask is a thing.
+    def look(model: Any, batch: Batch) -> dict[str, Tensor]:
+        """What tower and decoders see of a batch's pictures, as they do when they answer; what has a mask is a thing.
 
-        Raises ValueError where nothing has, and for hosts of dynamic resolution, whose maps differ in size.
+        The fields by name; nothing where there is no picture. Raises ValueError for hosts of dynamic resolution, whose
+        maps differ in size.
         """
         if model.backbone.dynamic:
             raise ValueError("this host's pictures differ in size, so maps cannot be kept; leave out the aim 'apart'")
-        cells, halved, owner, boxes, picture = (list[Tensor]() for _ in range(5))
-        things = pictures = 0
+        if not batch.pixels:
+            return {}
         training = model.training
-        model.eval()  # as it sees when it answers: nothing is dropped
+        model.eval()  # nothing is dropped
         try:
-            for batch in (b.to(model.backbone.device) for b in batches if b.pixels):
-                seen = model.see(batch.pixels).prepared.map
-                cells.append(seen.cells.bfloat16())
-                halved.append(seen.halved.bfloat16())
-                masks, where = batch.masks[batch.has_mask], batch.picture[batch.has_mask]
-                whose = owners(masks, where, (len(seen.cells), *halved[-1].shape[-2:]))
-                owner.append(torch.where(whose >= 0, whose + things, -1))
-                boxes.append(batch.boxes[batch.has_mask])
-                picture.append(where + pictures)
-                things, pictures = things + len(masks), pictures + len(whose)
+            seen = model.see(batch.pixels).prepared.map
         finally:
             model.train(training)
             model.host.eval()
+        masks, where = batch.masks[batch.has_mask], batch.picture[batch.has_mask]
+        owner = owners(masks, where, (len(seen.cells), *seen.halved.shape[-2:]))
+        boxes = batch.boxes[batch.has_mask]
+        cells, halved = seen.cells.bfloat16(), seen.halved.bfloat16()
+        return {"cells": cells, "halved": halved, "owner": owner, "boxes": boxes, "picture": where}
+
+    @classmethod
+    def of(cls, model: Any, looks: Iterable[Mapping[str, Tensor]]) -> Self:
+        """From looks at batches, one after the other. Raises ValueError where nothing is a thing."""
+        made: dict[str, list[Tensor]] = {name: [] for name in ("cells", "halved", "owner", "boxes", "picture")}
+        things = pictures = 0
+        for look in (each for each in looks if each):
+            owner = look["owner"]
+            own = {"owner": torch.where(owner >= 0, owner + things, -1), "picture": look["picture"] + pictures}
+            for name, parts in made.items():
+                parts.append(own.get(name, look[name]))
+            things, pictures = things + len(look["boxes"]), pictures + len(owner)
         if not things:
             raise ValueError("none of the pictures has a region with a mask; telling things apart needs them")
-        return cls(*(torch.cat(part) for part in (cells, halved, owner, boxes, picture)))
+        return cls(**{name: torch.cat(parts) for name, parts in made.items()})
 
     def __len__(self) -> int:
         return len(self.cells)

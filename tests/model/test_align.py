@@ -100,7 +100,7 @@ def test_a_gallery_costs_what_looking_again_would(family: str, equipped: Make, p
     model = equipped(family, trained_host_modules=(PROJECTOR[family],))
     pixels = pictures(model.backbone, picture, 4)
     named = [halves(), [], halves()[:1], halves()[1:]]
-    gallery = Gallery.fill(model, [(pixels, named)])
+    gallery = Gallery.of(model, [Gallery.look(model, pixels, named)])
     whole = gallery.loss(model, torch.arange(4))
     naming = Naming.of(model, named, model.backbone.cells_hw)
     again = naming_loss(model.backbone.look(pixels).cells, naming, model.backbone.row_norm)
@@ -119,7 +119,7 @@ def accuracy(gallery: Gallery, model: Any) -> float:
 def test_a_gallery_teaches_the_projector_alone_and_its_accuracy_rises(equipped: Make, picture: Make) -> None:
     model = equipped(trained_host_modules=(PROJECTOR["aya_vision"],))
     choose_trainable(model, "name")
-    gallery = Gallery.fill(model, [(pictures(model.backbone, picture, 6), [halves()] * 6)])
+    gallery = Gallery.of(model, [Gallery.look(model, pictures(model.backbone, picture, 6), [halves()] * 6)])
     before = accuracy(gallery, model)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(trained, 1e-2)
@@ -135,20 +135,20 @@ def test_a_gallery_leaves_no_hook_behind(equipped: Make, picture: Make) -> None:
     model = equipped(trained_host_modules=(PROJECTOR["aya_vision"],))
     pixels = pictures(model.backbone, picture, 1)
     with pytest.raises(ValueError, match="labelled region"):
-        Gallery.fill(model, [(pixels, [[]])])
+        Gallery.of(model, [Gallery.look(model, pixels, [[]])])
     assert not any(m._forward_pre_hooks for m in model.host.modules())
 
 
 def test_pictures_of_many_sizes_are_not_kept(equipped: Make, picture: Make) -> None:
     model = equipped("qwen2_5_vl", trained_host_modules=(PROJECTOR["qwen2_5_vl"],))
     with pytest.raises(ValueError, match="differ in size"):
-        Gallery.fill(model, [(pictures(model.backbone, picture, 1), [halves()])])
+        Gallery.of(model, [Gallery.look(model, pictures(model.backbone, picture, 1), [halves()])])
 
 
 def test_without_a_projector_to_train_naming_is_refused(equipped: Make, picture: Make) -> None:
     model = equipped()
     with pytest.raises(ValueError, match="trained_host_modules"):
-        Gallery.fill(model, [(pictures(model.backbone, picture, 1), [halves()])])
+        Gallery.of(model, [Gallery.look(model, pictures(model.backbone, picture, 1), [halves()])])
 
 
 def test_a_match_is_taught_by_naming_things_and_by_finding_them(equipped: Make) -> None:

@@ -66,7 +66,7 @@ def test_a_pyramid_is_taught_names_apart_from_the_hosts_tokens(pyramid: str, sam
     mask = torch.zeros(64, 64)
     mask[10:40, 20:50] = 1.0
     group = [[("cat", mask)], [("dog", mask.T)]]
-    gallery = Gallery.fill(model, [(given.pixels, group)])
+    gallery = Gallery.of(model, [Gallery.look(model, given.pixels, group)])
     moved = list(model.namer.parameters())
     optimiser = torch.optim.Adam(moved, 0.01)
     for step in range(60):
