@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,7 @@ def gallery(
     """
     device, folder = model.backbone.device, Path(run.out) / FOLDER
     whole = replace(source, rank=0, world=1, seed=run.seed, kept={})
-    told = asdict(run)
-    plan = {k: told[k] for k in ("host", "start", "data", "library", "seed", "skip_bad", "settings")}
-    plan.update(sees=stage.sees, begin=source.begin, batch=stage.batch)
+    plan = {"data": run.data, "library": run.library, "seed": run.seed, "skip_bad": run.skip_bad}
 
     def look(fed: Fed) -> Look:
         fed = fed.to(device)

@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {
     "looks_closer": True,
     "refines": True,
 }
-KEEP = 10  # batches of two
+KEEP = 11  # batches of two
 FAST = Rates(heads=1e-2, host=1e-2)
 
 
@@ -70,8 +70,10 @@ class Killed(Exception):
     """Stands for a kill: no code of ours expects it."""
 
 
-def killer(at: str) -> Callable[[str], None]:
+def killer(at: str, said: list[str] | None = None) -> Callable[[str], None]:
     def say(line: str) -> None:
+        if said is not None:
+            said.append(line)
         if line.startswith(at):
             raise Killed
 
@@ -90,11 +92,11 @@ def test_a_run_that_was_killed_looks_at_the_rest_alone_and_goes_on_with_the_same
     assert len(looks) == KEEP + 7
     said: list[str] = []
     with pytest.raises(Killed):
-        trained(run, lambda line: (said.append(line), killer(f"{aim} 2/")(line))[0], resume=True)
-    assert len(looks) == KEEP + 7 + 1 + 4  # the first again, and all but the six that three files hold
-    assert f"Looking once at 20 pictures, 12 of them kept in {tmp_path / 'killed' / 'gallery'}" in said
+        trained(run, killer(f"{aim} 2/", said), resume=True)
+    assert len(looks) == KEEP + 7 + 1 + 5  # the first again, and all but the six that three files hold
+    assert f"Looking once at 22 pictures, 12 of them kept in {tmp_path / 'killed' / 'gallery'}" in said
     assert trained(run, resume=True) == unbroken
-    assert len(looks) == KEEP + 7 + 1 + 4 + 1
+    assert len(looks) == KEEP + 7 + 1 + 5 + 1
     assert not (tmp_path / "killed" / "gallery").exists()  # nothing needs it any more
 
 
@@ -102,8 +104,12 @@ def test_a_stage_that_shares_the_pictures_of_the_one_before_it_looks_at_none(
     looks: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
-    deal = gallery.picks
-    monkeypatch.setattr("perceptiongpt.train.picks", lambda seen, *args: (made.append(seen), deal(seen, *args))[1])
+
+    def picks(seen: Any, *args: Any) -> Any:
+        made.append(seen)
+        return gallery.picks(seen, *args)
+
+    monkeypatch.setattr("perceptiongpt.train.picks", picks)
     trained(a_run(tmp_path / "both", a_stage("apart"), a_stage("outline")))
     assert len(looks) == KEEP + 1  # the first of them is, to see that nothing else has changed
     one, other = made
@@ -112,38 +118,54 @@ def test_a_stage_that_shares_the_pictures_of_the_one_before_it_looks_at_none(
         assert torch.equal(getattr(one, field), getattr(other, field))
     looks.clear()
     trained(a_run(tmp_path / "other", a_stage("apart"), a_stage("outline", batch=4)))
-    assert len(looks) == KEEP + KEEP // 2
+    assert len(looks) == KEEP + 1 + KEEP // 2  # one, to see that they are others
     looks.clear()
     trained(a_run(tmp_path / "more", a_stage("name"), a_stage("apart")))
-    assert len(looks) == 2 * KEEP
+    assert len(looks) == KEEP + 1 + KEEP
+
+
+def test_a_stage_that_needs_no_kept_pictures_keeps_none(looks: list[int], tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", a_stage("apart"), a_stage("all"))
+    with pytest.raises(Killed):
+        trained(run, killer("apart 4/"))
+    assert (tmp_path / "run" / "gallery").exists()
+    with pytest.raises(Killed):
+        trained(run, killer("all 2/"), resume=True)
+    assert len(looks) == KEEP + 1 and not (tmp_path / "run" / "gallery").exists()
 
 
 def test_stages_share_pictures_or_go_on_after_them() -> None:
-    words, pool = a_stage("words", steps=3), POOL * 2
-    stages = (a_stage("name"), words, a_stage("apart"), a_stage("outline"), words, a_stage("apart", keep=8), words)
-    assert [begin(stages, i) // pool for i in range(7)] == [0, 2, 3, 3, 5, 6, 7]
+    name, words, apart, outline = map(a_stage, ("name", "words", "apart", "outline"))
+    small, stages = replace(outline, keep=8), (name, words, words, apart, outline, replace(apart, keep=8), words)
+    assert [begin(stages, i) // (2 * POOL) for i in range(7)] == [0, 2, 3, 4, 4, 6, 7]
+    assert begin((apart, small), 1) == begin((name, apart), 1) == 4 * POOL  # of another number, by another eye
+    assert begin((apart, replace(outline, batch=4)), 1) == 4 * POOL
 
 
-@pytest.mark.parametrize("what", ["data", "eyes", "file", "note", "keep"])
+@pytest.mark.parametrize("what", ["seed", "data", "eyes", "file", "gap", "note", "keep"])
 def test_what_is_kept_of_others_or_spoilt_is_looked_at_again(what: str, looks: list[int], tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"seed": 1} if what == "data" else {}
+    others: dict[str, dict[str, Any]] = {"seed": {"seed": 1}, "data": {"data": (("mine.jsonl", 1.0),)}}
+    changes = others.get(what, {})
     stage = a_stage(keep=12 if what == "keep" else 2 * KEEP)
     unbroken = trained(a_run(tmp_path / "unbroken", stage, **changes))
     with pytest.raises(Killed):
         trained(a_run(tmp_path / "run", a_stage()), killer("apart 1/"))
     folder = tmp_path / "run" / "gallery"
-    assert len(list(folder.glob("*.safetensors"))) == KEEP // 2
+    assert len(list(folder.glob("*.safetensors"))) == KEEP // 2 + 1
     if what == "eyes":
         path = folder / "000000-000002.safetensors"
         stored = gallery.load_file(path)
         gallery.save_file({**stored, "0|cells": stored["0|cells"] * 1.1}, path)
     elif what == "file":
         (folder / "000004-000006.safetensors").write_bytes(b"\xff" * 64)
+    elif what == "gap":
+        (folder / "000004-000006.safetensors").unlink()
     elif what == "note":
         (folder / "plan.json").write_text("[")
     looks.clear()
     assert trained(a_run(tmp_path / "run", stage, **changes), resume=True) == unbroken
-    assert len(looks) == {"data": KEEP, "eyes": 1 + KEEP, "file": 1 + KEEP - 4, "note": KEEP, "keep": 1}[what]
+    again = {"seed": KEEP, "data": KEEP, "eyes": 1 + KEEP, "note": KEEP, "keep": 1}
+    assert len(looks) == again.get(what, 1 + KEEP - 4)
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_no_half_a_file(
