@@ -30,8 +30,7 @@ from perceptiongpt.model.outlines import Outlines
 FOLDER, NOTE = "gallery", "plan.json"
 TOGETHER = 64  # batches in a file
 ALIKE = 0.02  # how far, of its norm, what is seen again may be from what was: another machine rounds otherwise
-Look = Mapping[str, Tensor]  # what was seen of a batch, by name; nothing where it had no picture
-KINDS: dict[str, type[Gallery] | type[Instances]] = {"name": Gallery, "apart": Instances, "outline": Outlines}
+Look = dict[str, Tensor]  # what was seen of a batch, by name; nothing where it had no picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,9 @@ def gallery(
                     _write(folder / f"{first:06}-{end:06}.safetensors", looked[first:])
             if 10 * end // len(whole) > 10 * (end - 1) // len(whole) and end < len(whole):
                 say(f"Looked at {end * stage.batch}")
-        return KINDS[stage.aim].of(model, looked)
+        if stage.aim == "name":
+            return Gallery.of(model, looked)
+        return (Outlines if stage.aim == Outlines.part else Instances).of(looked)
 
 
 def forget(out: Path, writes: bool = True) -> None:

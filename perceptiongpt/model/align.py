@@ -194,8 +194,11 @@ class Gallery:
         }
 
     @classmethod
-    def of(cls, model: Any, looks: Iterable[Mapping[str, Tensor]]) -> Gallery:
-        """From looks at batches, one after the other. Raises ValueError where nothing is named."""
+    def of(cls, model: Any, looks: Iterable[dict[str, Tensor]]) -> Gallery:
+        """From looks at batches, one after the other, which it empties, so that little is held twice.
+
+        Raises ValueError where nothing is named.
+        """
         seen = [look for look in looks if look]
         named: list[list[NamedMask]] = []
         for look in seen:
@@ -208,8 +211,8 @@ class Gallery:
         if naming is None:
             raise ValueError("none of the pictures has a labelled region; naming image tokens needs them")
         deep = sorted(name for name in seen[0] if name.startswith("level"))
-        levels = tuple(torch.cat([look[name] for look in seen]) for name in deep)
-        return cls(torch.cat([look["features"] for look in seen]), naming, levels)
+        features, *levels = (torch.cat([look.pop(name) for look in seen]) for name in ("features", *deep))
+        return cls(features, naming, tuple(levels))
 
     def __len__(self) -> int:
         return len(self.features)

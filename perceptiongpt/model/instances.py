@@ -56,19 +56,22 @@ class Instances:
         return {"cells": cells, "halved": halved, "owner": owner, "boxes": boxes, "picture": where}
 
     @classmethod
-    def of(cls, model: Any, looks: Iterable[Mapping[str, Tensor]]) -> Self:
-        """From looks at batches, one after the other. Raises ValueError where nothing is a thing."""
-        made: dict[str, list[Tensor]] = {name: [] for name in ("cells", "halved", "owner", "boxes", "picture")}
+    def of(cls, looks: Iterable[dict[str, Tensor]]) -> Self:
+        """From looks at batches, one after the other, which it empties, so that little is held twice.
+
+        Raises ValueError where nothing is a thing.
+        """
+        seen = [look for look in looks if look]
         things = pictures = 0
-        for look in (each for each in looks if each):
-            owner = look["owner"]
-            own = {"owner": torch.where(owner >= 0, owner + things, -1), "picture": look["picture"] + pictures}
-            for name, parts in made.items():
-                parts.append(own.get(name, look[name]))
-            things, pictures = things + len(look["boxes"]), pictures + len(owner)
+        for look in seen:
+            owner, boxes = look["owner"], look["boxes"]
+            look["owner"] = torch.where(owner >= 0, owner + things, -1)
+            look["picture"] = look["picture"] + pictures
+            things, pictures = things + len(boxes), pictures + len(owner)
         if not things:
             raise ValueError("none of the pictures has a region with a mask; telling things apart needs them")
-        return cls(**{name: torch.cat(parts) for name, parts in made.items()})
+        names = ("cells", "halved", "owner", "boxes", "picture")
+        return cls(**{name: torch.cat([look.pop(name) for look in seen]) for name in names})
 
     def __len__(self) -> int:
         return len(self.cells)

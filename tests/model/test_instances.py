@@ -22,7 +22,9 @@ def given(model: Any, sample: Make, batch: Make) -> Any:
 def test_kept_pictures_cost_what_looking_again_would(equipped: Make, sample: Make, batch: Make) -> None:
     model = equipped(tells_apart=True).eval()
     one = given(model, sample, batch)
-    kept = Instances.of(model, [Instances.look(model, one)] * 2)
+    looks = [Instances.look(model, one) for _ in range(2)]
+    kept = Instances.of(looks)
+    assert looks == [{}, {}]  # so that little is held twice
     assert len(kept) == 4 and kept.inside(torch.tensor([1, 3])).sum() == 4
     again = parts(model(one, language=False), one)["apart"]
     assert again > 0 and torch.allclose(kept.loss(model, torch.tensor([2, 3])), again, rtol=1e-2)  # kept in bfloat16
@@ -32,7 +34,7 @@ def test_kept_pictures_cost_what_looking_again_would(equipped: Make, sample: Mak
 def test_it_learns_and_nothing_else_does(equipped: Make, sample: Make, batch: Make) -> None:
     model = equipped(tells_apart=True, read_window=4)
     choose_trainable(model, "apart")
-    kept = Instances.of(model, [Instances.look(model, given(model, sample, batch))])
+    kept = Instances.of([Instances.look(model, given(model, sample, batch))])
     assert model.training and not model.host.training  # as it was found
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     assert trained and all(n.startswith("decoder.apart.") for n in trained)
@@ -59,7 +61,7 @@ def test_without_what_tells_apart_there_is_nothing_to_teach(equipped: Make) -> N
 def test_pictures_without_things_or_of_many_sizes_are_refused(equipped: Make, sample: Make, batch: Make) -> None:
     model = equipped(tells_apart=True)
     with pytest.raises(ValueError, match="none of the pictures has a region with a mask"):
-        Instances.of(model, [Instances.look(model, batch(model, [sample(said=["box"])]))])
+        Instances.of([Instances.look(model, batch(model, [sample(said=["box"])]))])
     many = equipped("qwen2_5_vl", tells_apart=True)
     with pytest.raises(ValueError, match="differ in size"):
         Instances.look(many, batch(many, [sample(said=["mask"])]))

@@ -19,7 +19,7 @@ SIDE = 16
 
 def kept(model: Any, sample: Make, batch: Make) -> Outlines:
     said = [sample(said=["box+mask", "mask"]), sample(seed=3, said=["mask"], shown=["mask"])]
-    made = Outlines.of(model, [Outlines.look(model, batch(model, said))])
+    made = Outlines.of([Outlines.look(model, batch(model, said))])
     assert isinstance(made, Outlines)
     return made
 
