@@ -63,11 +63,9 @@ def gallery(
 
     def look(fed: Fed) -> Look:
         fed = fed.to(device)
-        return (
-            Gallery.look(model, fed.batch.pixels, fed.named)
-            if stage.aim == "name"
-            else Instances.look(model, fed.batch)
-        )
+        if stage.aim == "name":
+            return Gallery.look(model, fed.batch.pixels, fed.named)
+        return Instances.look(model, fed.batch)
 
     with torch.autocast(device.type, torch.bfloat16, enabled=model.backbone.dtype == torch.bfloat16):
         there = [{k: v.to(device) for k, v in each.items()} for each in _there(folder, plan)][: len(whole)]
@@ -117,7 +115,7 @@ def _there(folder: Path, plan: Mapping[str, Any]) -> list[Look]:
         for path in sorted(folder.glob("*-*.safetensors")):
             first, end = map(int, path.stem.split("-"))
             if first != len(found):
-                break
+                continue  # of an earlier try, cut otherwise, or after what is missing
             stored = load_file(path)
             looks: list[dict[str, Tensor]] = [{} for _ in range(end - first)]
             for key, value in stored.items():

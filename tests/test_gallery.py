@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -142,7 +143,7 @@ def test_stages_share_pictures_or_go_on_after_them() -> None:
     assert begin((apart, replace(outline, batch=4)), 1) == 4 * POOL
 
 
-@pytest.mark.parametrize("what", ["seed", "data", "eyes", "file", "gap", "note", "keep"])
+@pytest.mark.parametrize("what", ["seed", "data", "eyes", "file", "gap", "overlap", "note", "keep"])
 def test_what_is_kept_of_others_or_spoilt_is_looked_at_again(what: str, looks: list[int], tmp_path: Path) -> None:
     others: dict[str, dict[str, Any]] = {"seed": {"seed": 1}, "data": {"data": (("mine.jsonl", 1.0),)}}
     changes = others.get(what, {})
@@ -160,11 +161,13 @@ def test_what_is_kept_of_others_or_spoilt_is_looked_at_again(what: str, looks: l
         (folder / "000004-000006.safetensors").write_bytes(b"\xff" * 64)
     elif what == "gap":
         (folder / "000004-000006.safetensors").unlink()
+    elif what == "overlap":
+        shutil.copy(folder / "000004-000006.safetensors", folder / "000003-000005.safetensors")
     elif what == "note":
         (folder / "plan.json").write_text("[")
     looks.clear()
     assert trained(a_run(tmp_path / "run", stage, **changes), resume=True) == unbroken
-    again = {"seed": KEEP, "data": KEEP, "eyes": 1 + KEEP, "note": KEEP, "keep": 1}
+    again = {"seed": KEEP, "data": KEEP, "eyes": 1 + KEEP, "note": KEEP, "keep": 1, "overlap": 1}
     assert len(looks) == again.get(what, 1 + KEEP - 4)
 
 
