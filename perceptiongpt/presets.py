@@ -359,8 +359,7 @@ def whole_light() -> Run:
     """All that `first_light` to `twelfth_light` did one after the other, in one run from the bare host: every part is
     there from the beginning. `perceptiongpt calibrate` afterwards.
 
-    What ships did not come of it, and it has not been run whole, but `name`, 1,100 steps of `words` and a few of each
-    other stage.
+    What ships did not come of it, and it has not been run whole: `apart` and `outline` a few steps each.
     """
     first, twelfth = first_light(), twelfth_light()
     apart, outline = eleventh_light().stages[0], replace(twelfth.stages[0], batch=8, accumulate=2)  # the same pictures
