@@ -143,7 +143,7 @@ def test_stages_share_pictures_or_go_on_after_them() -> None:
     assert begin((apart, replace(outline, batch=4)), 1) == 4 * POOL
 
 
-@pytest.mark.parametrize("what", ["seed", "data", "eyes", "file", "gap", "overlap", "note", "keep"])
+@pytest.mark.parametrize("what", ["seed", "data", "eyes", "file", "gap", "overlap", "names", "many", "note", "keep"])
 def test_what_is_kept_of_others_or_spoilt_is_looked_at_again(what: str, looks: list[int], tmp_path: Path) -> None:
     others: dict[str, dict[str, Any]] = {"seed": {"seed": 1}, "data": {"data": (("mine.jsonl", 1.0),)}}
     changes = others.get(what, {})
@@ -163,6 +163,11 @@ def test_what_is_kept_of_others_or_spoilt_is_looked_at_again(what: str, looks: l
         (folder / "000004-000006.safetensors").unlink()
     elif what == "overlap":
         shutil.copy(folder / "000004-000006.safetensors", folder / "000003-000005.safetensors")
+    elif what == "names":
+        path = folder / "000004-000006.safetensors"
+        gallery.save_file({k: v for k, v in gallery.load_file(path).items() if k != "1|cells"}, path)
+    elif what == "many":
+        (folder / "000004-000006.safetensors").rename(folder / "000004-999999.safetensors")
     elif what == "note":
         (folder / "plan.json").write_text("[")
     looks.clear()
